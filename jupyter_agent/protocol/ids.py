@@ -1,0 +1,27 @@
+"""Identifiers: opaque strings whose prefix says what they name."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from typing import Literal
+
+Prefix = Literal["ses", "msg", "prt", "trn", "apr", "tsk", "que", "cmd", "con"]
+
+_SESSION_ID = re.compile(r"ses_[a-z0-9]{16,32}")
+
+
+def new_id(prefix: Prefix) -> str:
+    """Return a fresh id, ``<prefix>_`` and twenty random hex digits."""
+    return f"{prefix}_{secrets.token_hex(10)}"
+
+
+def is_session_id(text: str) -> bool:
+    """Tell whether ``text`` may name a session (checked before any path is built)."""
+    return _SESSION_ID.fullmatch(text) is not None
+
+
+def now_ms() -> int:
+    """Return the wall clock as integer milliseconds since the epoch, the wire's time."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,70 @@
+"""All that can be configured, as one frozen value.
+
+Hosts fill it from traits (``AgentExtension``); nothing below them reads the
+environment or a config file. Defaults are for one user on one machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+DEFAULT_MODEL = "claude-sonnet-5-5"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """See ``hosts/server/app.py`` for the trait behind each field."""
+
+    data_dir: Path
+
+    # -- the model -----------------------------------------------------------------
+    model: str = DEFAULT_MODEL
+    demo: bool | None = None
+    """True: always the demo model; None: only when nothing to reach Claude is configured."""
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    """Only from ``api_key_file``; otherwise the SDK reads its own environment."""
+    default_headers: dict[str, str] = field(default_factory=dict[str, str])
+    max_tokens: int = 32_000
+    effort: str | None = None
+    connect_timeout_s: float = 10.0
+    read_timeout_s: float = 120.0
+    """The stall watchdog: no byte, not even a ping, for this long."""
+    max_attempts: int = 6
+    max_cuts: int = 3
+    """How often a step that broke off mid-stream is asked again."""
+    max_retry_delay_s: float = 60.0
+
+    # -- turns ---------------------------------------------------------------------
+    mode: str = "build"
+    max_steps: int = 50
+    system_prompt_extra: str = ""
+
+    # -- the stream ----------------------------------------------------------------
+    flush_ms: int = 16
+    flush_deltas: int = 32
+    flush_bytes: int = 16_384
+    page: int = 25
+    page_bytes: int = 200 * 1024
+    replay_events: int = 2_000
+    replay_bytes: int = 1 << 20
+    frame_bytes: int = 1 << 20
+    comm_frame_bytes: int = 256 * 1024
+    attachment_bytes: int = 20 << 20
+    pending_frames: int = 500
+    pending_bytes: int = 1 << 20
+    heartbeat_s: float = 15.0
+    comm_heartbeat_s: float = 5.0
+    comm_flush_ms: int = 50
+
+    # -- sessions ------------------------------------------------------------------
+    idle_s: float = 10.0
+    activate_timeout_s: float = 30.0
+
+    # -- tools ---------------------------------------------------------------------
+    tab_timeout_s: float = 5.0
+    run_timeout_s: float | None = None
+    """None: a cell may run as long as it likes; Stop interrupts it."""
+    max_output_chars: int = 20_000
+    max_image_bytes: int = 2 << 20
