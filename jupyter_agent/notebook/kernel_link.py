@@ -1,0 +1,510 @@
+"""The server's own ear and voice at a kernel.
+
+::
+
+    KernelLinks ── link(kernel_id) ──► KernelLink          one a kernel, shared by all who ask
+                                         │ iopub   ──►  every message to the subscribers,
+                                         │              status → execution_state, busy_parent
+                                         │              outputs → one Run per execute request
+                                         │ shell   ◄──► execute()      (our own session id)
+                                         │ control ◄──  send_control() (heard while a cell runs)
+
+The sockets are this package's own, made by the server's kernel manager, read
+by callbacks on the server's loop: nothing polls, and no tab has to be there.
+A page's runs are followed like our own, because iopub tells everybody; a
+``Run`` is kept for the latest requests, so that a message id which is
+reported late still finds the outputs that came before the report.
+
+What counts as *busy* is the main shell: requests on the control channel and
+on subshells publish ``busy`` and ``idle`` too, beside a cell that is running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Literal
+
+from ..errors import ToolError
+from .outputs import SOFT_CAP, Outputs
+
+Json = Any
+Message = dict[str, Any]
+ExecutionState = Literal["unknown", "starting", "idle", "busy", "dead"]
+RunState = Literal["waiting", "running", "ok", "error", "aborted", "gone"]
+
+KEPT_RUNS = 16
+HELLO_INTERVAL_S = 0.5
+LAST_OUTPUT_S = 5.0
+"""How long the rest of the output may take once the reply is there."""
+
+CONTROL_TYPES = frozenset(
+    {
+        "interrupt_request",
+        "shutdown_request",
+        "debug_request",
+        "create_subshell_request",
+        "delete_subshell_request",
+        "list_subshell_request",
+        # Comes by either channel and is answered in no time on the shell.
+        "kernel_info_request",
+    }
+)
+
+log = logging.getLogger(__name__)
+
+
+class KernelGone(ToolError):
+    """The kernel restarted, died or was shut down."""
+
+    code = "kernel_gone"
+
+
+class KernelBusy(ToolError):
+    """Something else runs in the kernel."""
+
+    code = "kernel_busy"
+
+
+class Run:
+    """What the kernel said about one execute request, whoever sent it."""
+
+    def __init__(self, msg_id: str) -> None:
+        self.msg_id = msg_id
+        self.state: RunState = "waiting"
+        self.outputs = Outputs()
+        self.outputs.cap = SOFT_CAP
+        self.execution_count: int | None = None
+        self.reply: dict[str, Json] | None = None
+        self.claimed = False
+        self.wants_reply = False
+        self._idle = False
+        self._entered = False
+        self._done = asyncio.Event()
+        self._last_call: asyncio.TimerHandle | None = None
+
+    def claim(self) -> Run:
+        """Keep all of its outputs from now on, however long they get."""
+        self.claimed = True
+        self.outputs.cap = None
+        return self
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will come."""
+        return self._done.is_set()
+
+    async def done(self) -> RunState:
+        """Wait until the kernel has finished with it."""
+        await self._done.wait()
+        return self.state
+
+    # -- fed by the link -----------------------------------------------------------
+
+    def hear(self, msg_type: str, content: dict[str, Json]) -> None:
+        """Take one iopub message of this run."""
+        match msg_type:
+            case "execute_input":
+                self._entered = True
+                self.execution_count = content.get("execution_count")
+            case "status" if content.get("execution_state") == "busy":
+                self.state = "running"
+            case "status" if content.get("execution_state") == "idle":
+                self._idle = True
+                self._settle()
+            case _:
+                self.outputs.apply(msg_type, content)
+
+    def answer(self, content: dict[str, Json]) -> None:
+        """Take the shell's reply; the outputs may still be on their way."""
+        self.reply = content
+        self._settle()
+        if not self.finished:
+            self._last_call = asyncio.get_running_loop().call_later(LAST_OUTPUT_S, self._finish)
+
+    def closing(self) -> None:
+        """Somebody else saw the reply: wait for the rest, but not for ever."""
+        if not self.finished and self._last_call is None:
+            self._last_call = asyncio.get_running_loop().call_later(LAST_OUTPUT_S, self._finish)
+
+    def lose(self) -> None:
+        """The kernel that had it is gone."""
+        if not self.finished:
+            self.state = "gone"
+            self._end()
+
+    def _settle(self) -> None:
+        if self._idle and (self.reply is not None or not self.wants_reply):
+            self._finish()
+
+    def _finish(self) -> None:
+        if self.finished:
+            return
+        status = (self.reply or {}).get("status")
+        if self.outputs.error is not None or status == "error":
+            self.state = "error"
+        elif status == "aborted" or (status is None and not self._entered):
+            # A cell before it failed, and the kernel dropped what was queued.
+            self.state = "aborted"
+        else:
+            self.state = "ok"
+        self._end()
+
+    def _end(self) -> None:
+        if self._last_call is not None:
+            self._last_call.cancel()
+        self._done.set()
+
+
+class KernelLink:
+    """Own channels to one kernel. Get it from ``KernelLinks.link``."""
+
+    def __init__(self, kernel_id: str, manager: Any, interrupt: Callable[[], Any]) -> None:
+        self.kernel_id = kernel_id
+        self.execution_state: ExecutionState = "unknown"
+        self.busy_parent: str | None = None
+        self.closed = False
+        self._manager = manager
+        self._interrupt = interrupt
+        self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._subscribers: list[Callable[[Message], None]] = []
+        self._control_types = set(CONTROL_TYPES)
+        self._doomed: set[str] = set()
+        self._ready = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._hello: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._probe = ""
+        self._open()
+
+    # -- for everybody -------------------------------------------------------------
+
+    def subscribe(self, callback: Callable[[Message], None]) -> Callable[[], None]:
+        """Hear every iopub message, parsed; call the result to stop."""
+        self._subscribers.append(callback)
+
+        def unsubscribe() -> None:
+            with contextlib.suppress(ValueError):
+                self._subscribers.remove(callback)
+
+        return unsubscribe
+
+    def send_control(self, msg_type: str, content: dict[str, Json]) -> str:
+        """Send a request on the control channel and return its id."""
+        self._check_open()
+        self._control_types.add(msg_type)
+        return self._send(self._control, msg_type, content)
+
+    def execute(
+        self,
+        code: str,
+        *,
+        silent: bool = False,
+        user_expressions: dict[str, str] | None = None,
+        cell_id: str | None = None,
+    ) -> Run:
+        """Send code to the main shell; the kernel takes it when it is its turn."""
+        self._check_open()
+        content = {
+            "code": code,
+            "silent": silent,
+            "store_history": not silent,
+            "user_expressions": user_expressions or {},
+            "allow_stdin": False,
+            "stop_on_error": not silent,
+        }
+        message = self._session.msg("execute_request", content)
+        if cell_id is not None:
+            message["metadata"]["cellId"] = cell_id
+        run = self.watch(message["header"]["msg_id"])
+        run.wants_reply = True
+        self._session.send(self._shell, message)
+        return run
+
+    def watch(self, msg_id: str) -> Run:
+        """Follow a request by its id, also one that a page sent and reported late."""
+        return self._run(msg_id).claim()
+
+    def is_running(self, msg_id: str) -> bool:
+        """Tell whether this very request occupies the main shell now."""
+        return self.execution_state == "busy" and self.busy_parent == msg_id
+
+    async def interrupt(self) -> None:
+        """Interrupt whatever runs. Ask ``is_running`` first."""
+        result = self._interrupt()
+        if asyncio.iscoroutine(result) or isinstance(result, asyncio.Future):
+            await result
+
+    async def stop(self, msg_id: str) -> None:
+        """End this request and no other: now if it runs, else the moment it begins."""
+        run = self._runs.get(msg_id)
+        if run is not None and run.finished:
+            return
+        if self.is_running(msg_id):
+            await self.interrupt()
+        else:
+            self._doomed.add(msg_id)
+
+    async def ready(self, timeout_s: float = 60.0) -> None:
+        """Wait until the kernel talks to us.
+
+        Raises:
+            ToolError: it never did.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._ready.wait()
+        except TimeoutError:
+            raise ToolError("The kernel does not answer. It may have to be restarted.", code="kernel_silent") from None
+
+    async def wait_idle(self) -> None:
+        """Wait until the main shell has nothing to do, as far as one can hear."""
+        await self._ready.wait()
+        while not self._idle.is_set():
+            await self._idle.wait()
+            self._check_open()
+        self._check_open()
+
+    # -- life ----------------------------------------------------------------------
+
+    @property
+    def ports(self) -> list[int]:
+        """The ports these sockets are connected to."""
+        return self._ports
+
+    def restarted(self) -> None:
+        """The kernel process is a new one: its predecessor's runs are lost."""
+        self._lose_runs()
+        if not self.closed:
+            self._set_state("starting", None)
+            self._close_sockets()
+            self._open()
+
+    def close(self) -> None:
+        """Close the sockets; whoever waits is told that the kernel is gone."""
+        if self.closed:
+            return
+        self.closed = True
+        self._lose_runs()
+        self.execution_state = "dead"
+        self._ready.set()
+        self._idle.set()
+        self._close_sockets()
+
+    def _open(self) -> None:
+        manager = self._manager
+        # A session of our own: replies come to our sockets and are not mistaken for a page's.
+        from jupyter_client.session import Session
+
+        self._session = Session(
+            config=manager.session.config, key=manager.session.key, signature_scheme=manager.session.signature_scheme
+        )
+        self._ports = list(manager.ports)
+        self._iopub = manager.connect_iopub()
+        self._shell = manager.connect_shell()
+        self._control = manager.connect_control()
+        self._iopub.on_recv(self._on_iopub)
+        self._shell.on_recv(self._on_shell)
+        self._control.on_recv(self._on_control)
+        self._ready.clear()
+        self._probe = self._send(self._shell, "kernel_info_request", {})
+        self._say_hello()
+
+    def _say_hello(self) -> None:
+        # A subscription is only there once something was heard on it, so the
+        # request that makes the kernel speak is repeated until it does.
+        if self.closed or self._ready.is_set():
+            return
+        self._send(self._control, "kernel_info_request", {})
+        self._hello = asyncio.get_running_loop().call_later(HELLO_INTERVAL_S, self._say_hello)
+
+    def _close_sockets(self) -> None:
+        if self._hello is not None:
+            self._hello.cancel()
+        for stream in (self._iopub, self._shell, self._control):
+            if not stream.closed():
+                stream.on_recv(None)
+                stream.close(linger=0)
+
+    def _lose_runs(self) -> None:
+        for run in self._runs.values():
+            run.lose()
+        self._runs.clear()
+        self._doomed.clear()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise KernelGone("The kernel was shut down.", hint="Run a cell to start a new one.")
+
+    def _send(self, stream: Any, msg_type: str, content: dict[str, Json]) -> str:
+        message = self._session.msg(msg_type, content)
+        self._session.send(stream, message)
+        return message["header"]["msg_id"]
+
+    # -- hearing -------------------------------------------------------------------
+
+    def _parse(self, frames: list[bytes]) -> Message | None:
+        try:
+            _, rest = self._session.feed_identities(frames)
+            return self._session.deserialize(rest)
+        except Exception:  # whatever a kernel of any language may send
+            log.debug("dropped a message of kernel %s", self.kernel_id, exc_info=True)
+            return None
+
+    def _on_shell(self, frames: list[bytes]) -> None:
+        message = self._parse(frames)
+        if message is None:
+            return
+        parent = (message.get("parent_header") or {}).get("msg_id")
+        if parent == self._probe:
+            # The shell answers in order: whatever was running when we came is over.
+            if self.execution_state != "busy" or self.busy_parent is None:
+                self._set_state("idle", None)
+        elif message["msg_type"] == "execute_reply" and parent in self._runs:
+            self._runs[parent].answer(message["content"])
+
+    def _on_control(self, frames: list[bytes]) -> None:
+        self._parse(frames)  # replies say nothing that iopub does not; reading keeps the queue empty
+
+    def _on_iopub(self, frames: list[bytes]) -> None:
+        message = self._parse(frames)
+        if message is None:
+            return
+        self._ready.set()
+        self._follow(message)
+        for subscriber in list(self._subscribers):
+            try:
+                subscriber(message)
+            except Exception:
+                log.exception("a listener of kernel %s failed", self.kernel_id)
+
+    def _follow(self, message: Message) -> None:
+        msg_type, content = message["msg_type"], message["content"]
+        parent = message.get("parent_header") or {}
+        parent_id = parent.get("msg_id")
+        match msg_type:
+            case "status" if content.get("execution_state") == "starting":
+                self._begin_anew()
+            case "status" if self._is_main_shell(parent):
+                self._set_state(content.get("execution_state", "unknown"), parent_id)
+            case "status" if self.execution_state == "starting" and parent_id != self._probe:
+                # It answers somebody, so it is up, though its first word was missed.
+                self._probe = self._send(self._shell, "kernel_info_request", {})
+            case "shutdown_reply":
+                self._lose_runs()
+                self._set_state("starting" if content.get("restart") else "dead", None)
+            case _:
+                pass
+        if parent_id is not None and parent.get("msg_type") == "execute_request":
+            self._run(parent_id).hear(msg_type, content)
+        if parent_id in self._doomed and self.is_running(parent_id):
+            self._doomed.discard(parent_id)
+            task = asyncio.get_running_loop().create_task(self.interrupt())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _begin_anew(self) -> None:
+        if self._runs:
+            self._lose_runs()
+        self._set_state("starting", None)
+        self._probe = self._send(self._shell, "kernel_info_request", {})
+
+    def _is_main_shell(self, parent: dict[str, Json]) -> bool:
+        msg_type = parent.get("msg_type")
+        return msg_type is not None and msg_type not in self._control_types and not parent.get("subshell_id")
+
+    def _set_state(self, state: ExecutionState, parent_id: str | None) -> None:
+        self.execution_state = state
+        self.busy_parent = parent_id if state == "busy" else None
+        if state == "idle":
+            self._idle.set()
+        else:
+            self._idle.clear()
+
+    def _run(self, msg_id: str) -> Run:
+        run = self._runs.get(msg_id)
+        if run is None:
+            run = self._runs[msg_id] = Run(msg_id)
+            self._forget_old_runs()
+        return run
+
+    def _forget_old_runs(self) -> None:
+        surplus = len(self._runs) - KEPT_RUNS
+        for msg_id in [i for i, run in self._runs.items() if run.finished][: max(surplus, 0)]:
+            del self._runs[msg_id]
+
+
+class KernelLinks:
+    """One link a kernel, made when first asked for."""
+
+    def __init__(self, kernel_manager: Any) -> None:
+        self._kernels = kernel_manager
+        self._links: dict[str, KernelLink] = {}
+        self._watched: dict[str, Any] = {}
+
+    async def link(self, kernel_id: str) -> KernelLink:
+        """Return the link to this kernel; await its ``ready()`` before you rely on its answers.
+
+        Raises:
+            ToolError: no such kernel here, or one that cannot be listened to.
+        """
+        if kernel_id not in self._kernels:
+            self.drop(kernel_id)
+            raise KernelGone("The kernel is no longer running.", hint="Run a cell to start a new one.")
+        manager = self._kernels.get_kernel(kernel_id)
+        await self._started(manager)
+        link = self._links.get(kernel_id)
+        if link is not None and not link.closed:
+            if link.ports != list(manager.ports):
+                link.restarted()
+            return link
+        try:
+            link = KernelLink(kernel_id, manager, lambda: self._kernels.interrupt_kernel(kernel_id))
+        except (AttributeError, NotImplementedError) as error:
+            raise ToolError(
+                "This notebook's kernel runs behind a gateway, which is not supported yet.", code="kernel_remote"
+            ) from error
+        self._links[kernel_id] = link
+        self._watch_restarts(kernel_id, manager)
+        return link
+
+    def get(self, kernel_id: str) -> KernelLink | None:
+        """Return the link if there is one."""
+        return self._links.get(kernel_id)
+
+    def restarted(self, kernel_id: str) -> None:
+        """Tell that the kernel's process was replaced."""
+        link = self._links.get(kernel_id)
+        if link is not None:
+            link.restarted()
+
+    def drop(self, kernel_id: str) -> None:
+        """Close and forget the link of a kernel that ended."""
+        self._watched.pop(kernel_id, None)
+        link = self._links.pop(kernel_id, None)
+        if link is not None:
+            link.close()
+
+    def close(self) -> None:
+        """Close all links."""
+        for kernel_id in list(self._links):
+            self.drop(kernel_id)
+
+    async def _started(self, manager: Any) -> None:
+        ready = getattr(manager, "ready", None)
+        if ready is None:
+            return
+        if not asyncio.isfuture(ready):
+            ready = asyncio.wrap_future(ready)
+        # Shielded: many wait for the same kernel.
+        await asyncio.shield(ready)
+
+    def _watch_restarts(self, kernel_id: str, manager: Any) -> None:
+        if self._watched.get(kernel_id) is manager or not hasattr(self._kernels, "add_restart_callback"):
+            return
+        self._watched[kernel_id] = manager
+        self._kernels.add_restart_callback(kernel_id, lambda: self.restarted(kernel_id), "restart")
+        self._kernels.add_restart_callback(kernel_id, lambda: self.drop(kernel_id), "dead")
