@@ -15,10 +15,14 @@ _OMIT_ALL_NONE = frozenset({"ToolStateChanged"})
 """Classes in which None means "did not change"."""
 
 
+def omitted_when_none(cls_name: str, field: str) -> bool:
+    """Tell whether this field of that class is left out rather than written as ``null``."""
+    return cls_name in _OMIT_ALL_NONE or field in _OMIT_NONE
+
+
 @cache
 def _fields(cls: type) -> tuple[tuple[str, bool], ...]:
-    every = cls.__name__ in _OMIT_ALL_NONE
-    return tuple((f.name, every or f.name in _OMIT_NONE) for f in dataclasses.fields(cls))
+    return tuple((f.name, omitted_when_none(cls.__name__, f.name)) for f in dataclasses.fields(cls))
 
 
 def to_plain(value: Any) -> Any:
