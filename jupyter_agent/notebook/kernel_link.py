@@ -177,7 +177,8 @@ class KernelLink:
         self._idle = asyncio.Event()
         self._hello: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._probe = ""
+        self._probes: set[str] = set()
+        self._ended_session: str | None = None
         self._open()
 
     # -- for everybody -------------------------------------------------------------
@@ -310,12 +311,19 @@ class KernelLink:
         self._shell.on_recv(self._on_shell)
         self._control.on_recv(self._on_control)
         self._ready.clear()
-        self._probe = self._send(self._shell, "kernel_info_request", {})
+        self._probes.clear()
+        self._ask_shell()
         self._say_hello()
+
+    def _ask_shell(self) -> None:
+        # The shell answers in order: once it does, whatever ran when we came is over.
+        self._probes.add(self._send(self._shell, "kernel_info_request", {}))
 
     def _say_hello(self) -> None:
         # A subscription is only there once something was heard on it, so the
         # request that makes the kernel speak is repeated until it does.
+        if self._hello is not None:
+            self._hello.cancel()
         if self.closed or self._ready.is_set():
             return
         self._send(self._control, "kernel_info_request", {})
@@ -359,8 +367,8 @@ class KernelLink:
         if message is None:
             return
         parent = (message.get("parent_header") or {}).get("msg_id")
-        if parent == self._probe:
-            # The shell answers in order: whatever was running when we came is over.
+        if parent in self._probes:
+            self._probes.clear()
             if self.execution_state != "busy" or self.busy_parent is None:
                 self._set_state("idle", None)
         elif message["msg_type"] == "execute_reply" and parent in self._runs:
@@ -373,8 +381,9 @@ class KernelLink:
         message = self._parse(frames)
         if message is None:
             return
-        self._ready.set()
-        self._follow(message)
+        if message["header"].get("session") != self._ended_session:
+            self._ready.set()
+            self._follow(message)
         for subscriber in list(self._subscribers):
             try:
                 subscriber(message)
@@ -390,12 +399,17 @@ class KernelLink:
                 self._begin_anew()
             case "status" if self._is_main_shell(parent):
                 self._set_state(content.get("execution_state", "unknown"), parent_id)
-            case "status" if self.execution_state == "starting" and parent_id != self._probe:
+            case "status" if self.execution_state == "starting" and not self._probes:
                 # It answers somebody, so it is up, though its first word was missed.
-                self._probe = self._send(self._shell, "kernel_info_request", {})
+                self._ask_shell()
             case "shutdown_reply":
                 self._lose_runs()
                 self._set_state("starting" if content.get("restart") else "dead", None)
+                # Its main thread may still say "idle" while it goes down: not heard any more.
+                self._ended_session = message["header"].get("session")
+                self._probes.clear()
+                self._ready.clear()
+                self._say_hello()
             case _:
                 pass
         if parent_id is not None and parent.get("msg_type") == "execute_request":
@@ -410,7 +424,7 @@ class KernelLink:
         if self._runs:
             self._lose_runs()
         self._set_state("starting", None)
-        self._probe = self._send(self._shell, "kernel_info_request", {})
+        self._ask_shell()
 
     def _is_main_shell(self, parent: dict[str, Json]) -> bool:
         msg_type = parent.get("msg_type")
