@@ -233,6 +233,11 @@ class KernelLink:
         """Tell whether this very request occupies the main shell now."""
         return self.execution_state == "busy" and self.busy_parent == msg_id
 
+    def runs_our_code(self) -> bool:
+        """Tell whether what occupies the main shell was sent, or is followed, on the agent's behalf."""
+        run = self._runs.get(self.busy_parent or "")
+        return run is not None and run.claimed
+
     async def interrupt(self) -> None:
         """Interrupt whatever runs. Ask ``is_running`` first."""
         result = self._interrupt()
