@@ -1,0 +1,69 @@
+/** The REST road to the server extension, with Jupyter's own settings (base URL, token, XSRF). */
+import { URLExt } from "@jupyterlab/coreutils";
+import { ServerConnection } from "@jupyterlab/services";
+import type { Session } from "../protocol.gen";
+
+const BASE = "jupyter-agent/api/v1";
+
+/** What the server, or the way to it, has against a request; `message` is for the user. */
+export class ApiError extends Error {
+  constructor(
+    message: string,
+    readonly status: number,
+    readonly hint: string | null = null,
+  ) {
+    super(message);
+  }
+}
+
+const NOT_INSTALLED =
+  "JupyterLab has the Agent's panel, but this Jupyter Server does not run its extension. " +
+  "Run `jupyter server extension enable jupyter_agent` and restart the server.";
+
+export class AgentApi {
+  constructor(private readonly settings: ServerConnection.ISettings) {}
+
+  /** The sessions that aren't archived, the latest first. */
+  async sessions(): Promise<Session[]> {
+    const { sessions } = await this.request<{ sessions: Session[] }>("sessions?state=active&limit=200");
+    return sessions;
+  }
+
+  async create(fields: { notebook_path: string | null }): Promise<Session> {
+    return (await this.request<{ session: Session }>("sessions", "POST", fields)).session;
+  }
+
+  async update(session_id: string, patch: { notebook_path: string }): Promise<void> {
+    await this.request(`sessions/${session_id}`, "PATCH", patch);
+  }
+
+  /** The address of a session's socket, with the token as it is now. */
+  socketUrl(session_id: string): string {
+    const { wsUrl, appendToken, token } = this.settings;
+    const url = URLExt.join(wsUrl, BASE, "sessions", session_id, "connect");
+    return appendToken && token !== "" ? `${url}?token=${encodeURIComponent(token)}` : url;
+  }
+
+  private async request<T>(path: string, method = "GET", body?: object): Promise<T> {
+    const url = `${URLExt.join(this.settings.baseUrl, BASE)}/${path}`;
+    const init: RequestInit = body === undefined ? { method } : { method, body: JSON.stringify(body) };
+    let response: Response;
+    try {
+      response = await ServerConnection.makeRequest(url, init, this.settings);
+    } catch {
+      throw new ApiError("The Jupyter Server does not answer.", 0);
+    }
+    const reply: unknown = await response.json().catch(() => null);
+    if (response.ok) return reply as T;
+    throw refusal(response.status, reply);
+  }
+}
+
+function refusal(status: number, reply: unknown): ApiError {
+  const error = (reply as { error?: { message?: unknown; hint?: unknown } } | null)?.error;
+  if (typeof error?.message === "string") {
+    return new ApiError(error.message, status, typeof error.hint === "string" ? error.hint : null);
+  }
+  // Without our extension the address is unknown, and Jupyter answers with a page of its own.
+  return status === 404 ? new ApiError(NOT_INSTALLED, status) : new ApiError(`The server refused (${status}).`, status);
+}

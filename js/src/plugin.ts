@@ -1,0 +1,97 @@
+/**
+ * The entry for JupyterLab and Notebook 7: puts the side panel together and lets
+ * the server reach the notebooks that are open in this page.
+ */
+import { ILabShell, ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from "@jupyterlab/application";
+import { ICommandPalette, ToolbarButton } from "@jupyterlab/apputils";
+import { IMainMenu } from "@jupyterlab/mainmenu";
+import { INotebookTracker, type NotebookPanel } from "@jupyterlab/notebook";
+import { IStateDB } from "@jupyterlab/statedb";
+import { DisposableDelegate } from "@lumino/disposable";
+import { startBridge } from "./bridge";
+import { AgentApi } from "./lab/api";
+import { SessionChoice } from "./lab/choice";
+import { addCommands, addEntries, CommandIds } from "./lab/commands";
+import { agentIcon } from "./lab/icon";
+import { AgentSidePanel } from "./lab/side-panel";
+import { opensAtStart } from "./lab/start";
+import "./lab/side-panel.css";
+
+const PANEL_ID = "jupyter-agent-panel";
+const SIDE_RANK = 900;
+
+/** The path that the server knows a notebook by: without the drive that shows it. */
+function pathOf(app: JupyterFrontEnd, notebook: NotebookPanel | null): string | null {
+  return notebook === null ? null : app.serviceManager.contents.localPath(notebook.context.path);
+}
+
+/** Keep the panel on the notebook in front, by whatever name it goes. */
+function followNotebooks(app: JupyterFrontEnd, tracker: INotebookTracker, panel: AgentSidePanel): void {
+  tracker.currentChanged.connect((_, notebook) => panel.follow(pathOf(app, notebook)));
+  tracker.widgetAdded.connect((_, notebook) => {
+    let path = pathOf(app, notebook);
+    notebook.context.pathChanged.connect(() => {
+      const renamed = pathOf(app, notebook);
+      if (path !== null && renamed !== null && path !== renamed) void panel.renamed(path, renamed);
+      path = renamed;
+    });
+  });
+  panel.follow(pathOf(app, tracker.currentWidget));
+}
+
+/** Notebook 7 has no side bar to click on, so the notebook's toolbar gets a button. */
+function addToolbarButton(app: JupyterFrontEnd): void {
+  app.docRegistry.addWidgetExtension("Notebook", {
+    createNew: (notebook: NotebookPanel) => {
+      const button = new ToolbarButton({
+        icon: agentIcon,
+        tooltip: "Open Agent",
+        onClick: () => void app.commands.execute(CommandIds.open),
+      });
+      notebook.toolbar.insertBefore("spacer", "agent", button) || notebook.toolbar.addItem("agent", button);
+      return new DisposableDelegate(() => button.dispose());
+    },
+  });
+}
+
+const sidePanel: JupyterFrontEndPlugin<void> = {
+  id: "jupyter-agent-panel:side-panel",
+  description: "The Agent's side panel, its commands and menu entries.",
+  autoStart: true,
+  requires: [INotebookTracker],
+  optional: [ILabShell, ILayoutRestorer, ICommandPalette, IMainMenu, IStateDB],
+  activate: (
+    app: JupyterFrontEnd,
+    tracker: INotebookTracker,
+    labShell: ILabShell | null,
+    restorer: ILayoutRestorer | null,
+    palette: ICommandPalette | null,
+    menus: IMainMenu | null,
+    state: IStateDB | null,
+  ) => {
+    const api = new AgentApi(app.serviceManager.serverSettings);
+    const panel = new AgentSidePanel(api, new SessionChoice(api, state));
+    panel.id = PANEL_ID;
+    panel.title.icon = agentIcon;
+    panel.title.caption = "Agent";
+    app.shell.add(panel, "right", { rank: SIDE_RANK, type: "Agent" });
+    restorer?.add(panel, PANEL_ID);
+    addCommands(app, panel);
+    addEntries(app, palette, menus);
+    if (labShell === null) addToolbarButton(app);
+    followNotebooks(app, tracker, panel);
+    if (opensAtStart()) void app.restored.then(() => app.commands.execute(CommandIds.open));
+  },
+};
+
+const notebooks: JupyterFrontEndPlugin<void> = {
+  id: "jupyter-agent-panel:notebooks",
+  description: "Lets the Agent read, edit and run the notebooks that are open in this page.",
+  autoStart: true,
+  requires: [INotebookTracker],
+  activate: (app: JupyterFrontEnd, tracker: INotebookTracker) => {
+    startBridge(app, tracker, app.serviceManager.serverSettings);
+  },
+};
+
+export default [sidePanel, notebooks];
