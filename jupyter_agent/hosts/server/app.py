@@ -1,0 +1,253 @@
+"""The server extension: traits in, routes out.
+
+Loading it costs a server next to nothing (see ``engine``). Everything that is
+built later hangs below ``AgentExtension.engine`` and goes down with it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from jupyter_core.paths import jupyter_data_dir
+from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.extension.application import ExtensionApp
+from tornado import web
+from traitlets import Bool, Dict, Enum, Float, Int, Unicode, default
+
+from ... import __version__, conflicting_distribution
+from ... import settings as defaults
+from ...errors import AgentError
+from ...settings import Settings
+from ..kernel import FRAME, RELAY
+from .attachments import AttachmentHandler, AttachmentsHandler
+from .base import AUTH_RESOURCE, AgentHandler, guarded
+from .engine import Engine
+from .relay import Relay
+from .rest import (
+    ArchiveHandler,
+    CommandsHandler,
+    MessagesHandler,
+    ModelsHandler,
+    SessionHandler,
+    SessionsHandler,
+    StatusHandler,
+    UnknownHandler,
+)
+from .socket import SessionSocket
+from .tabs import TabSocket
+
+API = "jupyter-agent/api/v1"
+STATIC = "jupyter-agent/static"
+STATIC_DIR = Path(__file__).parents[2] / "static"
+_SESSION = r"/sessions/([^/]+)"
+
+
+class AgentExtension(ExtensionApp):
+    """A Claude agent in Jupyter. Configure it as ``c.AgentExtension.…``."""
+
+    name = "jupyter_agent"
+    description = "A Claude agent that lives in Jupyter."
+    load_other_extensions = True
+
+    # -- where things are kept -------------------------------------------------------
+    data_dir = Unicode(help="Where sessions are kept. Default: jupyter_agent in Jupyter's data directory.").tag(
+        config=True
+    )
+
+    # -- the model -------------------------------------------------------------------
+    model = Unicode(defaults.DEFAULT_MODEL, help="The model that new sessions use.").tag(config=True)
+    demo = Bool(
+        None,
+        allow_none=True,
+        help="True: always the demo model. False: never. None: when nothing to reach Claude is configured.",
+    ).tag(config=True)
+    base_url = Unicode(
+        None, allow_none=True, help="An Anthropic-compatible endpoint; default: the SDK's own environment."
+    ).tag(config=True)
+    api_key_file = Unicode(
+        None,
+        allow_none=True,
+        help="A file that holds the API key, for those who want it out of the environment that kernels inherit.",
+    ).tag(config=True)
+    default_headers = Dict(
+        key_trait=Unicode(), value_trait=Unicode(), help="Headers sent with every request to the model."
+    ).tag(config=True)
+    max_tokens = Int(32_000, min=1, help="The longest answer of one step, in tokens.").tag(config=True)
+    effort = Unicode(None, allow_none=True, help="How hard the model thinks; None: the model's own default.").tag(
+        config=True
+    )
+    connect_timeout_s = Float(10.0, min=0.1, help="How long to wait for the endpoint to accept a connection.").tag(
+        config=True
+    )
+    read_timeout_s = Float(120.0, min=1, help="A stream silent for this long, pings included, has stalled.").tag(
+        config=True
+    )
+    max_attempts = Int(6, min=1, help="How often a request is tried when the endpoint is busy.").tag(config=True)
+    max_cuts = Int(3, min=0, help="How often a step that broke off mid-stream is asked again.").tag(config=True)
+    max_retry_delay_s = Float(60.0, min=0, help="The longest pause between two tries.").tag(config=True)
+
+    # -- turns -----------------------------------------------------------------------
+    mode = Enum(["plan", "build"], "build", help="The mode of new sessions.").tag(config=True)
+    max_steps = Int(50, min=1, help="How many requests one turn may take.").tag(config=True)
+    system_prompt_extra = Unicode("", help="Added to the system prompt of new sessions.").tag(config=True)
+
+    # -- the stream ------------------------------------------------------------------
+    flush_ms = Int(16, min=0, help="How long text is gathered before it is stored and shown.").tag(config=True)
+    flush_deltas = Int(32, min=1, help="… or how many pieces.").tag(config=True)
+    flush_bytes = Int(16_384, min=1, help="… or how many bytes.").tag(config=True)
+    page = Int(25, min=1, max=200, help="How many messages a page holds.").tag(config=True)
+    page_bytes = Int(200 * 1024, min=1024, help="How large a page may grow.").tag(config=True)
+    replay_events = Int(2_000, min=0, help="A view further behind than this gets a snapshot instead.").tag(config=True)
+    replay_bytes = Int(1 << 20, min=0, help="… or than this many bytes.").tag(config=True)
+    frame_bytes = Int(1 << 20, min=64 * 1024, help="The largest frame on a socket.").tag(config=True)
+    comm_frame_bytes = Int(256 * 1024, min=16 * 1024, help="The largest message to an inline panel.").tag(config=True)
+    attachment_bytes = Int(20 << 20, min=0, help="The largest file a user may attach.").tag(config=True)
+    pending_frames = Int(500, min=10, help="A view that leaves more frames unread has to start over.").tag(config=True)
+    pending_bytes = Int(1 << 20, min=64 * 1024, help="… or more bytes.").tag(config=True)
+    heartbeat_s = Float(15.0, min=1, help="The heartbeat of sockets while a turn lives.").tag(config=True)
+    comm_heartbeat_s = Float(5.0, min=1, help="The heartbeat of inline panels while a turn lives.").tag(config=True)
+    comm_flush_ms = Int(50, min=20, help="How long frames to an inline panel are gathered.").tag(config=True)
+
+    # -- sessions --------------------------------------------------------------------
+    idle_s = Float(10.0, min=0, help="An idle session's database is closed after this long.").tag(config=True)
+    activate_timeout_s = Float(30.0, min=1, help="How long a session may take to wake.").tag(config=True)
+
+    # -- tools -----------------------------------------------------------------------
+    tab_timeout_s = Float(5.0, min=0.1, help="How long an open notebook may take to answer an edit.").tag(config=True)
+    run_timeout_s = Float(None, allow_none=True, help="The longest a cell may run; None: until Stop.").tag(config=True)
+    max_output_chars = Int(20_000, min=100, help="How much of a cell's text output the model reads.").tag(config=True)
+    max_image_bytes = Int(2 << 20, min=0, help="The largest image the model is shown.").tag(config=True)
+
+    engine: Engine
+    relay: Relay | None = None
+
+    @default("data_dir")
+    def _default_data_dir(self) -> str:
+        return str(Path(jupyter_data_dir()) / "jupyter_agent")
+
+    def read_settings(self) -> Settings:
+        """Return what the traits say, the key read from its file."""
+        names = [name for name in Settings.__dataclass_fields__ if name not in ("data_dir", "api_key")]
+        values: dict[str, Any] = {name: getattr(self, name) for name in names}
+        values["default_headers"] = dict(values["default_headers"])
+        return Settings(data_dir=Path(self.data_dir).expanduser(), api_key=self._read_key(), **values)
+
+    def _read_key(self) -> str | None:
+        if self.api_key_file is None:
+            return None
+        try:
+            key = Path(self.api_key_file).expanduser().read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "not a text file"
+            raise AgentError(
+                f"The API key file cannot be read: {why}.",
+                code="api_key_file",
+                hint="Check c.AgentExtension.api_key_file in the server's configuration.",
+            ) from None
+        if not key:
+            raise AgentError("The API key file is empty.", code="api_key_file")
+        return key
+
+    # -- loading ---------------------------------------------------------------------
+
+    def initialize_settings(self) -> None:
+        """Tell the front end that we are here, and keep our traffic out of kernel activity."""
+        manager = self._server.kernel_manager
+        untracked = getattr(manager, "untracked_message_types", None)
+        page_config = self._server.web_app.settings.setdefault("page_config_data", {})
+        # The same dict under both names, whichever extension loads first: ours or JupyterLab.
+        self.settings["page_config_data"] = page_config
+        page_config["jupyter_agent"] = {"api": API, "static": STATIC, "version": __version__}
+        if untracked is None:
+            return
+        manager.untracked_message_types = [*untracked, *(t for t in (RELAY, FRAME) if t not in untracked)]
+        # JupyterLab copies the trait when it loads; if it has already, correct its copy.
+        page_config["untracked_message_types"] = list(manager.untracked_message_types)
+
+    def initialize_handlers(self) -> None:
+        """Register the routes, or the one sentence that says why there are none."""
+        if (sentence := conflicting_distribution()) is not None:
+            self.log.error(sentence)
+            self.handlers.append((rf"{API}/(.*)", _ConflictHandler, {"engine": None}))
+            return
+        server = self._server
+        self.engine = Engine(
+            self.read_settings,
+            contents_manager=server.contents_manager,
+            session_manager=server.session_manager,
+            kernel_manager=server.kernel_manager,
+        )
+        engine = {"engine": self.engine}
+        self.handlers.extend(
+            [
+                (rf"{API}/status", StatusHandler, engine),
+                (rf"{API}/models", ModelsHandler, engine),
+                (rf"{API}/notebooks", TabSocket, engine),
+                (rf"{API}/sessions", SessionsHandler, engine),
+                (rf"{API}{_SESSION}", SessionHandler, engine),
+                (rf"{API}{_SESSION}/messages", MessagesHandler, engine),
+                (rf"{API}{_SESSION}/(archive|unarchive)", ArchiveHandler, engine),
+                (rf"{API}{_SESSION}/commands", CommandsHandler, engine),
+                (rf"{API}{_SESSION}/attachments", AttachmentsHandler, engine),
+                (rf"{API}{_SESSION}/attachments/([^/]+)", AttachmentHandler, engine),
+                (rf"{API}{_SESSION}/connect", SessionSocket, engine),
+                (rf"{API}(?:/.*)?", UnknownHandler, engine),
+                (rf"{STATIC}/(.*)", PanelFiles, {"path": str(STATIC_DIR)}),
+            ]
+        )
+        self.relay = Relay(
+            self.engine,
+            kernel_manager=server.kernel_manager,
+            session_manager=server.session_manager,
+            authorizer=server.authorizer,
+            log=self.log,
+        )
+        self.relay.listen(server.event_logger)
+
+    async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
+        """Meet the kernels that run already."""
+        if self.relay is not None:
+            await self.relay.watch_running()
+
+    async def stop_extension(self) -> None:
+        """Let sessions commit and links close."""
+        if self.relay is None:
+            return
+        self.relay.close()
+        await self.engine.close()
+
+    @property
+    def _server(self) -> Any:
+        return cast("Any", self.serverapp)
+
+
+class PanelFiles(JupyterHandler, web.StaticFileHandler):
+    """The built front end, for signed-in users."""
+
+    auth_resource = AUTH_RESOURCE
+
+    @guarded
+    async def get(self, path: str, include_body: bool = True) -> None:
+        """Serve one file."""
+        await web.StaticFileHandler.get(self, path, include_body)
+
+    @guarded
+    async def head(self, path: str) -> None:
+        """Serve its headers."""
+        await web.StaticFileHandler.get(self, path, include_body=False)
+
+    def set_extra_headers(self, path: str) -> None:
+        """Revalidate: a new version must not meet an old bundle."""
+        self.set_header("Cache-Control", "no-cache")
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+
+class _ConflictHandler(AgentHandler):
+    """Says to every request why the agent does not run."""
+
+    @guarded
+    async def get(self, *_path: str) -> None:
+        raise AgentError(conflicting_distribution() or "Restart the server.", code="conflicting_distribution")
+
+    post = put = patch = delete = get

@@ -1,0 +1,186 @@
+"""What all our handlers share: who may ask, and how a refusal reads.
+
+Every request is authenticated by the server's identity provider, authorized
+for the resource ``jupyter_agent``, and protected against cross-site requests
+as Jupyter's own REST is. Every error is ``{"error": {"code", "message",
+"hint"?}}`` with the right status, never a traceback.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from http import HTTPStatus
+from typing import Any
+
+from jupyter_core.utils import ensure_async
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.base.handlers import APIHandler
+from tornado import web
+
+from ...errors import (
+    AgentError,
+    CommandRejected,
+    ModelError,
+    ProtocolError,
+    SessionNotFound,
+    StoreError,
+)
+from ...protocol.frames import dump_json
+from ...protocol.ids import is_session_id
+from .engine import Engine
+
+AUTH_RESOURCE = "jupyter_agent"
+_INTERNAL = "Something went wrong inside jupyter_agent; the server's log has the details."
+
+Method = Callable[..., Awaitable[None]]
+
+
+class BadRequest(AgentError):
+    """What was asked makes no sense."""
+
+    code = "bad_request"
+
+
+class NotAllowed(AgentError):
+    """The authorizer said no."""
+
+    code = "forbidden"
+
+
+class TooLarge(AgentError):
+    """The body is over the limit."""
+
+    code = "too_large"
+
+
+def status_of(error: AgentError) -> int:
+    """Return the HTTP status that fits ``error``."""
+    match error:
+        case SessionNotFound():
+            return HTTPStatus.NOT_FOUND
+        case NotAllowed():
+            return HTTPStatus.FORBIDDEN
+        case TooLarge():
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        case BadRequest() | ProtocolError():
+            return HTTPStatus.BAD_REQUEST
+        case CommandRejected():
+            return HTTPStatus.CONFLICT
+        case ModelError():
+            return HTTPStatus.BAD_GATEWAY
+        case StoreError():
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        case _ if error.code in ("bad_cursor", "bad_request", "invalid"):
+            return HTTPStatus.BAD_REQUEST
+        case _ if error.code in ("shutting_down", "session_failed", "conflicting_distribution"):
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        case _:
+            return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def error_body(code: str, message: str, hint: str | None = None) -> str:
+    """Return an error as every reply of ours spells it."""
+    error = {"code": code, "message": message}
+    if hint is not None:
+        error["hint"] = hint
+    return dump_json({"error": error})
+
+
+def guarded(method: Method) -> Any:
+    """Let only authenticated and authorized users in; GET reads, all else writes."""
+    return web.authenticated(authorized(resource=AUTH_RESOURCE)(method))
+
+
+class AgentHandler(APIHandler):
+    """A REST handler with the engine at hand."""
+
+    auth_resource = AUTH_RESOURCE
+    engine: Engine
+
+    def initialize(self, engine: Engine) -> None:
+        """Take the engine from the route."""
+        self.engine = engine
+
+    @property
+    def user_name(self) -> str:
+        """Who asks, as approvals record it."""
+        return str(self.current_user.username)
+
+    async def may(self, action: str) -> bool:
+        """Ask the authorizer about more than the request's own method."""
+        return await is_allowed(self, action)
+
+    def reply(self, body: dict[str, Any], status: int = HTTPStatus.OK) -> None:
+        """Finish with JSON."""
+        self.set_status(status)
+        self.finish(dump_json(body))
+
+    def json_object(self) -> dict[str, Any]:
+        """Return the request's body, an object; an empty body is an empty one."""
+        raw = self.request.body.strip()
+        if not raw:
+            return {}
+        try:
+            body = json.loads(raw)
+        except (ValueError, RecursionError):
+            raise BadRequest("The body is not JSON.") from None
+        if not isinstance(body, dict):
+            raise BadRequest("The body is not a JSON object.")
+        return body  # pyright: ignore[reportUnknownVariableType] -- free-form JSON
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Say what went wrong in our one shape."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        match error:
+            case AgentError():
+                self.set_status(status_of(error))
+                body = error_body(error.code, error.message, error.hint)
+            case web.HTTPError():
+                body = error_body(_code_of(status_code), _said_by(error))
+            case _:
+                body = error_body("internal", _INTERNAL)
+        self.finish(body)
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Keep expected refusals out of the log; the unexpected is logged in full."""
+        if isinstance(value, AgentError):
+            self.log.debug("%s %s: %s", self.request.method, self.request.path, value)
+            return
+        super().log_exception(typ, value, tb)
+
+
+async def is_allowed(handler: Any, action: str) -> bool:
+    """Tell whether the handler's user may do ``action`` with sessions."""
+    return bool(
+        await ensure_async(
+            handler.authorizer.is_authorized(handler, handler.current_user, action, AUTH_RESOURCE)
+        )
+    )
+
+
+def of_session(method: Method) -> Method:
+    """Answer 404 for what cannot be a session's id, before any path is built from it."""
+
+    @wraps(method)
+    async def checked(self: AgentHandler, session_id: str, *rest: str) -> None:
+        if not is_session_id(session_id):
+            raise SessionNotFound("There is no such session.")
+        await method(self, session_id, *rest)
+
+    return checked
+
+
+def _code_of(status: int) -> str:
+    try:
+        return HTTPStatus(status).name.lower()
+    except ValueError:
+        return "error"
+
+
+def _said_by(error: web.HTTPError) -> str:
+    message = error.log_message
+    if not message:
+        return HTTPStatus(error.status_code).phrase
+    return message % error.args if error.args else message

@@ -1,0 +1,142 @@
+"""What answers requests, built when the first one comes.
+
+A server that nobody asks for a session pays for none: pydantic, the store,
+the tools and the model's SDK are imported here, in a worker thread, on first
+use. ``tabs`` and ``links`` are plain asyncio and cheap; they come earlier,
+when the first JupyterLab page or the first kernel shows up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...errors import AgentError
+from ...settings import Settings
+
+if TYPE_CHECKING:
+    from ...agent.model import Model
+    from ...notebook.kernel_link import KernelLinks
+    from ...notebook.tabs import Tabs
+    from ...session.host import SessionHost
+
+_KEY_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
+_SHORTEST_SECRET = 8
+"""Redacting a shorter "key" would blank out ordinary text."""
+
+
+class Engine:
+    """The session host and its surroundings, each made once."""
+
+    def __init__(
+        self,
+        read_settings: Callable[[], Settings],
+        *,
+        contents_manager: Any,
+        session_manager: Any,
+        kernel_manager: Any,
+    ) -> None:
+        self._read_settings = read_settings
+        self._contents_manager = contents_manager
+        self._session_manager = session_manager
+        self._kernel_manager = kernel_manager
+        self._settings: Settings | None = None
+        self._model: Model | None = None
+        self._tabs: Tabs | None = None
+        self._links: KernelLinks | None = None
+        self._host: SessionHost | None = None
+        self._building = asyncio.Lock()
+        self._closed = False
+
+    @property
+    def settings(self) -> Settings:
+        """What the traits say, read once."""
+        if self._settings is None:
+            self._settings = self._read_settings()
+        return self._settings
+
+    @property
+    def model(self) -> Model:
+        """Claude or the demo; choosing imports neither's libraries."""
+        if self._model is None:
+            from ...agent.choose import choose_model
+
+            self._model = choose_model(self.settings)
+        return self._model
+
+    @property
+    def tabs(self) -> Tabs:
+        """The open JupyterLab pages."""
+        if self._tabs is None:
+            from ...notebook.tabs import Tabs
+
+            self._tabs = Tabs()
+        return self._tabs
+
+    @property
+    def links(self) -> KernelLinks:
+        """Our own channels to the running kernels."""
+        if self._links is None:
+            from ...notebook.kernel_link import KernelLinks
+
+            self._links = KernelLinks(self._kernel_manager)
+        return self._links
+
+    @property
+    def running_host(self) -> SessionHost | None:
+        """The host if anybody has asked for one yet."""
+        return self._host
+
+    async def host(self) -> SessionHost:
+        """Return the session host; the first caller waits for the imports, the loop does not."""
+        if self._host is None:
+            async with self._building:
+                if self._closed:
+                    raise AgentError("The server is shutting down.", code="shutting_down")
+                if self._host is None:
+                    await asyncio.to_thread(_import_the_house)
+                    self._host = self._build()
+        return self._host
+
+    def _build(self) -> SessionHost:
+        from ...notebook.workspace import JupyterWorkspace
+        from ...session.host import SessionHost
+        from ...tools.toolbox import Toolbox
+
+        workspace = JupyterWorkspace(
+            self._contents_manager,
+            self._session_manager,
+            self._kernel_manager,
+            self.links,
+            self.tabs,
+            self.settings,
+        )
+        toolbox = Toolbox(self.settings, self.secrets)
+        return SessionHost(self.settings, workspace=workspace, model=self.model, toolbox=toolbox)
+
+    def secrets(self) -> Sequence[str]:
+        """Return the values that no tool output may show."""
+        values = [os.environ.get(name) for name in _KEY_VARIABLES]
+        values.append(self.settings.api_key)
+        return [value for value in values if value and len(value) >= _SHORTEST_SECRET]
+
+    async def close(self) -> None:
+        """Let the sessions commit, then close connections; in this order, so that nothing is lost."""
+        self._closed = True
+        async with self._building:
+            if self._host is not None:
+                await self._host.close()
+        if self._links is not None:
+            self._links.close()
+        if self._model is not None:
+            await self._model.close()
+
+
+def _import_the_house() -> None:
+    """Import what is slow to import; runs in a thread, so that kernels and pages stay served."""
+    import importlib
+
+    for module in ("protocol.codec", "session.host", "tools.toolbox", "notebook.workspace"):
+        importlib.import_module(f"jupyter_agent.{module}")

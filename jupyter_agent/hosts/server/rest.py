@@ -1,0 +1,207 @@
+"""Sessions over REST, for lists, scripts and what must work without a socket.
+
+All paths are below ``{base_url}jupyter-agent/api/v1``. A reply about one
+session is ``{"session": {…}}``; lists hold plain objects and ``has_more``.
+What is out of range is refused, never clamped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, cast
+
+from ... import __version__
+from ...errors import SessionNotFound
+from ...protocol.ids import now_ms
+from ...protocol.plain import to_plain
+from .base import AgentHandler, BadRequest, NotAllowed, guarded, of_session
+
+PROTOCOL = 1
+_MAX_PAGE = 200
+_STATES = ("active", "archived", "all")
+_MODES = ("plan", "build")
+_TITLE_CHARS = 500
+
+
+class StatusHandler(AgentHandler):
+    """Is the agent here, and who would answer? Wakes nothing."""
+
+    @guarded
+    async def get(self) -> None:
+        model = self.engine.model
+        self.reply(
+            {
+                "version": __version__,
+                "protocol": PROTOCOL,
+                "healthy": True,
+                "model": {"kind": model.kind, "name": self.engine.settings.model},
+            }
+        )
+
+
+class ModelsHandler(AgentHandler):
+    """The models on offer, from the endpoint itself."""
+
+    @guarded
+    async def get(self) -> None:
+        models = await self.engine.model.list_models()
+        self.reply({"models": [to_plain(model) for model in models], "default": self.engine.settings.model})
+
+
+class SessionsHandler(AgentHandler):
+    """The list, and where new sessions are made."""
+
+    @guarded
+    async def get(self) -> None:
+        state = self.get_query_argument("state", "active")
+        if state not in _STATES:
+            raise BadRequest(f"state is one of {', '.join(_STATES)}.")
+        limit = _limit(self.get_query_argument("limit", None), default=50)
+        query = self.get_query_argument("q", "")
+        before = self.get_query_argument("before", None)
+        host = await self.engine.host()
+        sessions, has_more = await host.list_sessions(state, query, limit, before)
+        self.reply({"sessions": [to_plain(session) for session in sessions], "has_more": has_more})
+
+    @guarded
+    async def post(self) -> None:
+        wish = _checked(self.json_object(), _CREATE)
+        host = await self.engine.host()
+        session = await host.create(**{"title": "", **wish})
+        self.reply({"session": to_plain(session)}, HTTPStatus.CREATED)
+
+
+class SessionHandler(AgentHandler):
+    """One session."""
+
+    @guarded
+    @of_session
+    async def get(self, session_id: str) -> None:
+        host = await self.engine.host()
+        self.reply({"session": to_plain(await host.session(session_id))})
+
+    @guarded
+    @of_session
+    async def patch(self, session_id: str) -> None:
+        wish = _checked(self.json_object(), _PATCH)
+        if_rev = wish.pop("if_rev", None)
+        host = await self.engine.host()
+        session = await host.update(session_id, wish, if_rev)
+        self.reply({"session": to_plain(session)})
+
+    @guarded
+    @of_session
+    async def delete(self, session_id: str) -> None:
+        host = await self.engine.host()
+        await host.delete(session_id)
+        self.set_status(HTTPStatus.NO_CONTENT)
+        self.finish()
+
+
+class MessagesHandler(AgentHandler):
+    """A page of the transcript, the newest by default."""
+
+    @guarded
+    @of_session
+    async def get(self, session_id: str) -> None:
+        limit = _limit(self.get_query_argument("limit", None), default=self.engine.settings.page)
+        before = self.get_query_argument("before", None)
+        host = await self.engine.host()
+        messages, has_more = await host.messages(session_id, before, limit)
+        self.reply({"messages": [to_plain(message) for message in messages], "has_more": has_more})
+
+
+class ArchiveHandler(AgentHandler):
+    """Put a session away, or take it out again. Doing so twice is no error."""
+
+    @guarded
+    @of_session
+    async def post(self, session_id: str, action: str) -> None:
+        host = await self.engine.host()
+        session = await host.session(session_id)
+        archive = action == "archive"
+        if archive != (session.archived_at is not None):
+            session = await host.update(session_id, {"archived_at": now_ms() if archive else None}, None)
+        self.reply({"session": to_plain(session)})
+
+
+class CommandsHandler(AgentHandler):
+    """One protocol command in, its ack out: Stop works here when no socket does."""
+
+    @guarded
+    @of_session
+    async def post(self, session_id: str) -> None:
+        command = self.json_object()
+        if allows_a_call(command) and not await self.may("execute"):
+            raise NotAllowed("You may not approve what runs code.")
+        host = await self.engine.host()
+        if not host.exists(session_id):
+            raise SessionNotFound("There is no such session.")
+        self.reply(await host.command(session_id, command, user=self.user_name, road="rest"))
+
+
+class UnknownHandler(AgentHandler):
+    """Whatever else is asked below our base."""
+
+    @guarded
+    async def get(self, *_path: str) -> None:
+        raise NoSuchRoute("There is nothing at this address.")
+
+    post = put = patch = delete = get
+
+
+class NoSuchRoute(SessionNotFound):
+    """A path that this version does not serve."""
+
+
+def allows_a_call(command: dict[str, Any]) -> bool:
+    """Tell whether a raw command would let a tool act."""
+    if command.get("type") != "approval.answer":
+        return False
+    body = command.get("d")
+    return not isinstance(body, dict) or cast("dict[str, Any]", body).get("decision") != "deny"
+
+
+# -- what a request may say -------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A field's check and the words for its failure."""
+
+    accepts: Callable[[Any], bool]
+    expects: str
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+_TITLE = _Rule(lambda v: isinstance(v, str) and len(v) <= _TITLE_CHARS, f"a string of up to {_TITLE_CHARS} characters")
+_MODE = _Rule(lambda v: v in _MODES, "plan or build")
+_MODEL = _Rule(lambda v: isinstance(v, str) and 0 < len(v) <= _MAX_PAGE, "a model's id")
+_PATH = _Rule(lambda v: v is None or _is_text(v), "a path below the server's root, or null")
+_REV = _Rule(lambda v: isinstance(v, int) and not isinstance(v, bool), "an integer")
+_CREATE = {"title": _TITLE, "mode": _MODE, "model": _MODEL, "notebook_path": _PATH}
+_PATCH = {**_CREATE, "if_rev": _REV}
+
+
+def _checked(body: dict[str, Any], rules: dict[str, _Rule]) -> dict[str, Any]:
+    for name, value in body.items():
+        if name not in rules:
+            raise BadRequest(f"{name!r} is not a field that can be set here.")
+        if not rules[name].accepts(value):
+            raise BadRequest(f"{name} must be {rules[name].expects}.")
+    return body
+
+
+def _limit(text: str | None, *, default: int) -> int:
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MAX_PAGE):
+        raise BadRequest(f"limit is a number from 1 to {_MAX_PAGE}.")
+    return int(text)
+
+

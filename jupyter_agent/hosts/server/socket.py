@@ -1,0 +1,138 @@
+"""A session over a WebSocket: frames out, commands in.
+
+The connection's rules (order, resume, slow readers) are the session's; this
+module decides who may come in and what they may ask::
+
+    read     watch: hello, subscribe, history, ping
+    write    everything else
+    execute  allow a tool to act
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jupyter_server.auth.decorator import ws_authenticated
+from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.base.websocket import WebSocketMixin
+from tornado import web
+from tornado.iostream import StreamClosedError
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from ...protocol.commands import ApprovalAnswer, Command, Hello, History, Ping, Subscribe
+from ...protocol.events import ErrorInfo
+from ...protocol.frames import Frame
+from ...protocol.ids import is_session_id
+from .base import AUTH_RESOURCE, is_allowed
+from .engine import Engine
+
+if TYPE_CHECKING:
+    from ...session.host import Connection
+
+CLOSE_VERSION = 4400
+CLOSE_GONE = 4404
+_FORBIDDEN = ErrorInfo(code="forbidden", message="You may watch this session, not change it.")
+_MAY_NOT_ALLOW = ErrorInfo(code="forbidden", message="You may not approve what runs code.")
+
+
+class AgentSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
+    """What our sockets share: authentication, authorization, origin, sending without waiting."""
+
+    auth_resource = AUTH_RESOURCE
+    opening_action = "read"
+    engine: Engine
+
+    def initialize(self, engine: Engine) -> None:
+        """Take the engine from the route."""
+        self.engine = engine
+
+    def set_default_headers(self) -> None:
+        """A socket's handshake carries none of a page's headers."""
+
+    @property
+    def user_name(self) -> str:
+        """Who is at the other end."""
+        return str(self.current_user.username)
+
+    @ws_authenticated
+    async def get(self, *args: str, **kwargs: str) -> None:
+        """Refuse before the upgrade, where a status can still say why."""
+        if not await is_allowed(self, self.opening_action):
+            raise web.HTTPError(403)
+        await self.before_upgrade(*args)
+        await super().get(*args, **kwargs)
+
+    async def before_upgrade(self, *args: str) -> None:
+        """Check what the path names."""
+
+    def send_text(self, text: str) -> None:
+        """Send without waiting; a socket that is gone is no news here, ``on_close`` follows."""
+        try:
+            future = self.write_message(text)
+        except (WebSocketClosedError, StreamClosedError):
+            return
+        # Its failure is the same news: read it, so that nobody logs it as forgotten.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def pending_bytes(self) -> int:
+        """Return how much the peer has yet to take, as far as Tornado tells."""
+        stream = getattr(self.ws_connection, "stream", None)
+        written = getattr(stream, "_total_write_index", 0)
+        taken = getattr(stream, "_total_write_done_index", 0)
+        return written - taken
+
+
+class SessionSocket(AgentSocket):
+    """One view of one session."""
+
+    connection: Connection | None = None
+    _may_write = False
+    _may_execute = False
+
+    async def before_upgrade(self, *args: str) -> None:
+        """Answer 404 for a session that is not there, before any path is built from its id."""
+        session_id = args[0]
+        if not is_session_id(session_id):
+            raise web.HTTPError(404)
+        self._host = await self.engine.host()
+        if not self._host.exists(session_id):
+            raise web.HTTPError(404)
+        self._may_write = await is_allowed(self, "write")
+        self._may_execute = await is_allowed(self, "execute")
+
+    def open(self, *args: str, **kwargs: str) -> None:
+        """Attach to the session; it says nothing until asked to."""
+        super().open(*args, **kwargs)
+        self.connection = self._host.connect(
+            args[0], self._sink, user=self.user_name, road="panel", guard=self._guard
+        )
+
+    def on_message(self, message: str | bytes) -> None:
+        """Pass a command on; what is malformed is answered, never fatal."""
+        if self.connection is not None:
+            self.connection.receive(message)
+
+    def on_close(self) -> None:
+        """Leave; the turn goes on."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+        super().on_close()
+
+    def _sink(self, frame: Frame) -> None:
+        self.send_text(frame.text)
+        if frame.data.get("type") == "session.deleted":
+            self.close(CLOSE_GONE, "The session was deleted.")
+
+    def _guard(self, command: Command) -> ErrorInfo | None:
+        match command:
+            case Hello() | Subscribe() | History() | Ping():
+                return None
+            case _ if not self._may_write:
+                return _FORBIDDEN
+            case ApprovalAnswer(decision="allow") if not self._may_execute:
+                return _MAY_NOT_ALLOW
+            case _:
+                return None
+
+

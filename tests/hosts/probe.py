@@ -1,0 +1,21 @@
+"""A server extension for tests: what has this server imported, and what does it cost?"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from jupyter_server.auth.decorator import allow_unauthenticated
+from jupyter_server.base.handlers import JupyterHandler
+
+
+class ProbeHandler(JupyterHandler):
+    @allow_unauthenticated
+    def get(self) -> None:
+        page_config = self.settings.get("page_config_data", {})
+        self.finish({"modules": sorted(sys.modules), "cpu_s": time.process_time(), "page_config": page_config})
+
+
+def _load_jupyter_server_extension(serverapp: Any) -> None:
+    serverapp.web_app.add_handlers(".*$", [(serverapp.base_url + "probe", ProbeHandler)])
