@@ -6,7 +6,6 @@ installed beside it. Where links are not allowed (Windows), it copies.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -26,7 +25,7 @@ def link(source: Path, target: Path) -> None:
     elif target.is_dir():
         shutil.rmtree(target)
     try:
-        os.symlink(source, target, target_is_directory=source.is_dir())
+        target.symlink_to(source, target_is_directory=source.is_dir())
     except OSError:
         (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
 

@@ -21,7 +21,8 @@ MINIMUM = (3, 11)
 
 def main(target: Path) -> None:
     if sys.version_info < MINIMUM:
-        sys.exit(f"Python {'.'.join(map(str, MINIMUM))} or newer is needed; {sys.executable} is {sys.version.split()[0]}.")
+        wanted, found = ".".join(map(str, MINIMUM)), sys.version.split()[0]
+        sys.exit(f"Python {wanted} or newer is needed; {sys.executable} is {found}.")
     if has_pip(target):
         return
     if not (plain(target) or (install_venv_package() and plain(target)) or from_unpacked_wheel(target)):

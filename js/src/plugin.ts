@@ -32,7 +32,8 @@ function followNotebooks(app: JupyterFrontEnd, tracker: INotebookTracker, panel:
     let path = pathOf(app, notebook);
     notebook.context.pathChanged.connect(() => {
       const renamed = pathOf(app, notebook);
-      if (path !== null && renamed !== null && path !== renamed) void panel.renamed(path, renamed);
+      if (path !== null && renamed !== null && path !== renamed)
+        void panel.renamed(path, renamed).catch(() => undefined);
       path = renamed;
     });
   });

@@ -21,7 +21,6 @@ from .events import Event
 from .frames import VERSION
 from .plain import omitted_when_none
 
-
 NAMED = (
     *("Mode", "Effect", "ToolState", "ToolReason", "MessageStatus", "SessionStatus", "TurnStatus", "Trigger"),
     *("OutcomeKind", "TaskStatus", "WhenBusy", "Level", "Scope", "Decision", "Road", "Display", "Part"),
@@ -44,7 +43,10 @@ class _Spoken(GenerateJsonSchema):
 
 
 def wire_schema() -> dict[str, Any]:
-    """Return the JSON Schema of every frame and every command."""
+    """Return the JSON Schema of every frame and every command.
+
+    Objects are left open: a later minor version may add fields, which a reader ignores.
+    """
     defs = _defs(Event) | _defs(Command)
     events = [_event(defs, cls) for cls in get_args(Event)]
     commands = [_command(defs, cls) for cls in get_args(Command)]
@@ -79,7 +81,6 @@ def _defs(union: Any) -> dict[str, Any]:
         defs[cls.__name__] = schema
     for name, schema in defs.items():
         schema["required"] = _required(name, schema, from_server=union is Event)
-        schema["additionalProperties"] = False
         schema.setdefault("properties", {})
     return defs
 
@@ -145,7 +146,6 @@ def _object(
         "type": "object",
         "properties": required | (optional or {}),
         "required": list(required),
-        "additionalProperties": False,
     }
 
 

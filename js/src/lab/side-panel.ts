@@ -6,25 +6,20 @@
  * It follows the notebook in front only while it can be seen; what it showed
  * stays mounted when it is hidden, so that nothing half-typed is lost.
  */
+import { Notification } from "@jupyterlab/apputils";
 import type { Message } from "@lumino/messaging";
 import { Widget } from "@lumino/widgets";
-import { type Signal, signal } from "@preact/signals";
 import { SocketConnection } from "../connections/socket";
 import { mountPanel, type PanelHandle } from "../panel/mount";
-import type { Session } from "../protocol.gen";
 import { type AgentApi, ApiError } from "./api";
 import type { SessionChoice } from "./choice";
 
-const POLL_MS = 30_000;
-
 export class AgentSidePanel extends Widget {
-  private readonly sessions: Signal<readonly Session[]> = signal([]);
-  private mounted: { session_id: string; handle: PanelHandle; host: HTMLElement } | null = null;
+  private mounted: { session_id: string; handle: PanelHandle } | null = null;
   private notebook_path: string | null = null;
   /** Raised by each change of mind, so that a late answer to an earlier one is dropped. */
   private turn = 0;
   private shownFor: string | null | undefined;
-  private pollTimer: ReturnType<typeof setInterval> | undefined;
 
   constructor(
     private readonly api: AgentApi,
@@ -36,7 +31,6 @@ export class AgentSidePanel extends Widget {
 
   override dispose(): void {
     if (this.isDisposed) return;
-    clearInterval(this.pollTimer);
     this.unmount();
     super.dispose();
   }
@@ -57,35 +51,34 @@ export class AgentSidePanel extends Widget {
     if (this.notebook_path === from) this.notebook_path = to;
     if (this.shownFor === from) this.shownFor = to;
     await this.choice.rename(from, to);
-    const moved = this.sessions.peek().filter((session) => session.notebook_path === from);
-    await Promise.all(moved.map((session) => this.api.update(session.id, { notebook_path: to }))).catch(
-      () => undefined,
-    );
+    const sessions = await this.api.sessions();
+    const moved = sessions.filter((session) => session.notebook_path === from);
+    await Promise.all(moved.map((session) => this.api.update(session.id, { notebook_path: to })));
   }
 
   async newSession(): Promise<void> {
     const turn = ++this.turn;
-    await this.reporting(turn, async () => {
-      const session = await this.api.create({ notebook_path: this.notebook_path });
-      await this.choice.choose(this.notebook_path, session.id);
-      if (turn === this.turn) this.show_session(session.id);
-    });
-    void this.refresh();
+    const path = this.notebook_path;
+    try {
+      const session = await this.api.create({ notebook_path: path });
+      await this.choice.choose(path, session.id);
+      if (turn !== this.turn) return;
+      this.shownFor = path;
+      this.showSession(session.id);
+    } catch (error) {
+      // The session that is shown stays; nothing about it has changed.
+      Notification.error(sentence(error));
+    }
   }
 
   protected override onAfterShow(message: Message): void {
     super.onAfterShow(message);
-    this.wake();
+    void this.showNotebook();
   }
 
   protected override onAfterAttach(message: Message): void {
     super.onAfterAttach(message);
-    if (this.isVisible) this.wake();
-  }
-
-  protected override onAfterHide(message: Message): void {
-    super.onAfterHide(message);
-    clearInterval(this.pollTimer);
+    if (this.isVisible) void this.showNotebook();
   }
 
   protected override onActivateRequest(message: Message): void {
@@ -93,40 +86,27 @@ export class AgentSidePanel extends Widget {
     this.handle?.focus();
   }
 
-  private wake(): void {
-    void this.showNotebook();
-    void this.refresh();
-    clearInterval(this.pollTimer);
-    this.pollTimer = setInterval(() => void this.refresh(), POLL_MS);
-  }
-
   private async showNotebook(): Promise<void> {
     const path = this.notebook_path;
     if (this.mounted !== null && this.shownFor === path) return;
     const turn = ++this.turn;
-    await this.reporting(turn, async () => {
+    try {
       const session = await this.choice.find(path);
       if (turn !== this.turn) return;
       this.shownFor = path;
-      this.show_session(session.id);
-    });
+      this.showSession(session.id);
+    } catch (error) {
+      if (turn === this.turn) this.showFault(error);
+    }
   }
 
   private async openSession(session_id: string): Promise<void> {
     ++this.turn;
-    this.show_session(session_id);
+    this.showSession(session_id);
     await this.choice.choose(this.notebook_path, session_id);
   }
 
-  private async refresh(): Promise<void> {
-    try {
-      this.sessions.value = await this.api.sessions();
-    } catch {
-      // The list stays as it is; the panel's own status line says that the server is away.
-    }
-  }
-
-  private show_session(session_id: string): void {
+  private showSession(session_id: string): void {
     if (this.mounted?.session_id === session_id) return;
     this.unmount();
     const host = document.createElement("div");
@@ -134,12 +114,12 @@ export class AgentSidePanel extends Widget {
     this.node.replaceChildren(host);
     const connection = new SocketConnection({ session_id, url: () => this.api.socketUrl(session_id) });
     const handle = mountPanel(host, connection, {
-      sessions: this.sessions,
-      onOpenSession: (id) => void this.openSession(id),
-      onNewSession: () => void this.newSession(),
-      onRefreshSessions: () => void this.refresh(),
+      surface: "side",
+      sessions: () => this.api.sessions(),
+      onNew: () => void this.newSession(),
+      onSelect: (id: string) => void this.openSession(id),
     });
-    this.mounted = { session_id, handle, host };
+    this.mounted = { session_id, handle };
   }
 
   private unmount(): void {
@@ -147,30 +127,26 @@ export class AgentSidePanel extends Widget {
     this.mounted = null;
   }
 
-  /** Do something with the server; say so, in place of the panel, if it can't be done. */
-  private async reporting(turn: number, work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      if (turn === this.turn) this.showFault(error);
-    }
-  }
-
   private showFault(error: unknown): void {
     this.unmount();
     this.shownFor = undefined;
-    const known = error instanceof ApiError;
     const box = document.createElement("div");
     box.className = "jp-agent-SidePanel-fault";
     box.setAttribute("role", "alert");
     const text = document.createElement("p");
-    text.textContent = known ? [error.message, error.hint].filter(Boolean).join(" ") : "The Agent could not be shown.";
+    text.textContent = sentence(error);
     const retry = document.createElement("button");
     retry.textContent = "Try again";
     retry.className = "jp-mod-styled";
-    retry.onclick = () => this.wake();
+    retry.onclick = () => void this.showNotebook();
     box.append(text, retry);
     this.node.replaceChildren(box);
-    if (!known) console.error("jupyter_agent:", error);
   }
+}
+
+/** What to tell the user about a fault. */
+function sentence(error: unknown): string {
+  if (error instanceof ApiError) return [error.message, error.hint].filter(Boolean).join(" ");
+  console.error("jupyter_agent:", error);
+  return "The Agent could not be shown.";
 }
