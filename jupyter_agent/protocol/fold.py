@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from typing import Any
 
 from .plain import utf16_len
@@ -138,7 +139,7 @@ def _message_removed(view: View, d: Any) -> None:
 def _part_upserted(view: View, d: Any) -> None:
     if message := _message(view, d["message_id"]):
         _upsert(message["parts"], copy.deepcopy(d["part"]))
-        message["parts"].sort(key=lambda part: part["idx"])
+        message["parts"].sort(key=itemgetter("idx"))
 
 
 def _part_delta(view: View, d: Any) -> None:

@@ -65,6 +65,4 @@ def frame_of(sid: str, ep: str, events: Sequence[dict[str, Any]]) -> Frame:
 
 def transient(sid: str, ep: str, ts: int, event: Event, turn: str | None = None) -> Frame:
     """Wrap an event that has no place in the order."""
-    return Frame(
-        {"v": VERSION, "sid": sid, "ep": ep, "ts": ts, "turn": turn, "type": event.tag, "d": to_plain(event)}
-    )
+    return Frame({"v": VERSION, "sid": sid, "ep": ep, "ts": ts, "turn": turn, "type": event.tag, "d": to_plain(event)})

@@ -21,7 +21,7 @@ def omitted_when_none(cls_name: str, field: str) -> bool:
 
 
 @cache
-def _fields(cls: type) -> tuple[tuple[str, bool], ...]:
+def _fields(cls: type[Any]) -> tuple[tuple[str, bool], ...]:
     return tuple((f.name, omitted_when_none(cls.__name__, f.name)) for f in dataclasses.fields(cls))
 
 

@@ -1,0 +1,205 @@
+"""The turn, told as a story: ask the model, run the tools it calls, repeat.
+
+::
+
+    ledger says                              run_turn does
+    ─────────────────────────────────────    ──────────────────────────────────────────────
+    calls not all settled                    gate each; ask the user → rest: Awaiting
+                                             run in order, intent before, result after
+    calls settled, not answered              put the results into the history
+    step complete, nothing to run            rest: Ended(completed)
+    max_steps reached                        rest: Ended(step_limit)
+    otherwise                                ask the model for the next step
+
+``run_turn`` keeps nothing between two lines of that table, so it can be
+stopped anywhere and entered again: after an approval, or after a crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import ModelError, ToolError
+from ..protocol.content import Display, DisplayText, OutcomeKind
+from ..store.writes import Call
+from ..tools.toolbox import Toolbox
+from .ledger import Ledger
+from .model import AttemptReset, Block, Model, ModelRequest, RetryNotice, StepClosed, StepFailed, StepOpened
+from .step import StepWriter
+
+RUN_NEXT = frozenset({"tool_use", "pause_turn", "max_tokens"})
+"""Stop reasons after which the turn may go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Awaiting:
+    """The user has been asked; the answer enters the turn again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """The turn is over."""
+
+    outcome: OutcomeKind
+    error: ModelError | None = None
+
+
+Rest = Awaiting | Ended
+
+
+async def run_turn(ledger: Ledger, model: Model, toolbox: Toolbox, *, max_steps: int) -> Rest:
+    """Carry the turn to rest. Cancelling it keeps what was said and interrupts what runs."""
+    while True:
+        if ledger.calls and not ledger.answered:
+            if not await run_calls(ledger, toolbox):
+                return Awaiting()
+            await ledger.answer()
+        elif ledger.stop_reason is not None and not _goes_on(ledger):
+            return _rest_after(ledger)
+        if ledger.step >= max_steps:
+            return Ended(outcome="step_limit")
+        failure = await ask_model(ledger, model, toolbox)
+        if failure is not None:
+            return Ended(outcome="failed", error=failure)
+
+
+def _goes_on(ledger: Ledger) -> bool:
+    return ledger.stop_reason == "pause_turn" or (ledger.stop_reason in RUN_NEXT and bool(ledger.calls))
+
+
+def _rest_after(ledger: Ledger) -> Ended:
+    match ledger.stop_reason:
+        case "refusal":
+            message = "Claude declined to answer this."
+            return Ended(outcome="failed", error=ModelError(message, code="refused", hint="Try asking in another way."))
+        case "model_context_window_exceeded":
+            message = "The conversation no longer fits the model's context window."
+            hint = "Start a new session; this one stays readable."
+            return Ended(outcome="failed", error=ModelError(message, code="context_too_long", hint=hint))
+        case "max_tokens":
+            ledger.notice("warning", "max_tokens", "The answer reached the limit of one reply and was cut there.")
+            return Ended(outcome="completed")
+        case _:
+            return Ended(outcome="completed")
+
+
+# -- the model ----------------------------------------------------------------------
+
+
+async def ask_model(ledger: Ledger, model: Model, toolbox: Toolbox) -> ModelError | None:
+    """Ask for one step and write it down as it streams; return why it failed, if it did."""
+    system, tools = await ledger.prefix()
+    request = ModelRequest(
+        model=ledger.model,
+        system=system,
+        tools=tools,
+        messages=await ledger.history(),
+        session_id=ledger.session_id,
+    )
+    step = ledger.step + 1
+    ledger.open_step(step, request.model)
+    writer = StepWriter(ledger, toolbox, step)
+    try:
+        async for event in model.stream(request):
+            match event:
+                case StepOpened():
+                    pass
+                case RetryNotice(code=code, text=text):
+                    ledger.notice("warning", code, text)
+                case AttemptReset(code=code, text=text):
+                    ledger.notice("warning", code, text)
+                    writer = writer.reset()
+                case StepClosed():
+                    await writer.close(event)
+                    return None
+                case StepFailed(error=error):
+                    await ledger.cut_step(writer.salvage())
+                    return error
+                case _:
+                    writer.feed(event)
+    except asyncio.CancelledError:
+        await asyncio.shield(ledger.cut_step(writer.salvage()))
+        raise
+    return ModelError("The model's stream ended without a word.", code="truncated", retryable=True)
+
+
+# -- the tools ----------------------------------------------------------------------
+
+
+async def run_calls(ledger: Ledger, toolbox: Toolbox) -> bool:
+    """Settle the step's calls in order; return False when the user has to answer first."""
+    if ledger.stop_reason == "max_tokens":
+        for call in _open(ledger):
+            await _fail(
+                ledger,
+                call,
+                "This call was cut off by the reply's length limit and did not run. Send it again, shorter.",
+            )
+        return True
+    await _ask_first(ledger, toolbox)
+    for call in _open(ledger):
+        if call.state == "approval":
+            return False
+        await _run(ledger, toolbox, call)
+    return True
+
+
+def _open(ledger: Ledger) -> Sequence[Call]:
+    return [call for call in ledger.calls if call.state != "done"]
+
+
+async def _ask_first(ledger: Ledger, toolbox: Toolbox) -> None:
+    """Put all calls that need it before the user at once, so that one look answers them."""
+    asked: list[tuple[Call, list[Display]]] = []
+    for call in _open(ledger):
+        if call.state != "pending" or ledger.granted(call.name):
+            continue
+        if toolbox.gate(call.name, ledger.mode, call.input) == "ask":
+            try:
+                asked.append((call, await toolbox.preview(call.name, call.input, ledger.context(call))))
+            except ToolError as error:
+                await _fail(ledger, call, error.message)
+    if asked:
+        await ledger.ask(asked)
+
+
+async def _run(ledger: Ledger, toolbox: Toolbox, call: Call) -> None:
+    if toolbox.gate(call.name, ledger.mode, call.input) == "deny":
+        await _refuse(ledger, call)
+        return
+    begun = await ledger.begin(call)
+    outcome = await toolbox.call(begun.name, begun.input, ledger.context(begun))
+    if outcome.switch_mode is not None:
+        ledger.switch_mode(outcome.switch_mode)
+    await ledger.settle(
+        begun,
+        state="output-error" if outcome.is_error else "output-available",
+        content=outcome.content,
+        display=outcome.display,
+    )
+
+
+async def _refuse(ledger: Ledger, call: Call) -> None:
+    text = (
+        "Plan mode: this tool changes something, so it did not run. Look further with the reading tools, "
+        "or propose your plan with exit_plan; the user's approval switches to Build mode."
+    )
+    await ledger.settle(
+        call,
+        state="output-denied",
+        content=_text(text),
+        display=[DisplayText(text="Refused in Plan mode.")],
+        reason="denied",
+    )
+
+
+async def _fail(ledger: Ledger, call: Call, text: str) -> None:
+    await ledger.settle(
+        call, state="output-error", content=_text(text), display=[DisplayText(text=text)], reason="never_ran"
+    )
+
+
+def _text(text: str) -> list[Block]:
+    return [{"type": "text", "text": text}]

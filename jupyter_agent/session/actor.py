@@ -1,0 +1,528 @@
+"""``SessionActor``: one awake session.
+
+::
+
+                        ┌── message.send (idle) ──► running ──── asks the user ───► awaiting ──┐
+     idle ──────────────┤                            ▲   │                             │       │
+      ▲                 └── queue (on turn end) ─────┘   │   ◄──── approval.answer ─────┘       │
+      │                                                  │                                     │
+      │       turn.stop: stopping ◄──────────────────────┤                    turn.stop ───────┤
+      │            │                                     │                                     │
+      └── turn.ended, once, settles all ◄────────────────┴─────────────────────────────────────┘
+
+Commands are taken one at a time from the inbox. Each is a plain function of
+``State``: it decides, records, and returns; nothing is awaited between looking
+and recording. The turn itself is one task around ``agent.loop.run_turn``.
+Asleep, a session is its database; this object is made by ``activate`` and
+dropped by the host when it has been idle for a while, also while it awaits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..agent.loop import Awaiting, Ended, run_turn
+from ..agent.model import Model
+from ..errors import AgentError, CommandRejected, ModelError, SessionFailed, StoreError
+from ..notebook.ports import Workspace
+from ..protocol.commands import (
+    ApprovalAnswer,
+    Command,
+    Hello,
+    History,
+    MessageSend,
+    Ping,
+    QueueEdit,
+    QueueRemove,
+    QueueReorder,
+    QueueResume,
+    QueueSendNow,
+    SessionSet,
+    Subscribe,
+    TurnStop,
+)
+from ..protocol.content import Json, Message, OutcomeKind, QueueItem, Road, Task, Trigger, Turn, TurnError
+from ..protocol.events import (
+    Ack,
+    CaughtUp,
+    ErrorInfo,
+    MessageAdded,
+    QueueUpdated,
+    SessionUpdated,
+    TaskUpdated,
+    TurnStarted,
+    TurnStatusChanged,
+)
+from ..protocol.frames import Frame, Recorded, frame_of, transient
+from ..protocol.ids import new_id, now_ms
+from ..protocol.plain import to_plain
+from ..settings import Settings
+from ..store import reading
+from ..store.store import SessionStore
+from ..store.writes import PutBlocks, PutCommand, PutSession
+from ..tools.toolbox import Toolbox
+from . import approvals, ending, queueing
+from .connection import Connection
+from .journal import Journal
+from .ledger import TurnLedger
+from .said import parts_of, said_to_model, title_of
+from .state import State
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What every session of a server shares."""
+
+    settings: Settings
+    workspace: Workspace
+    model: Model
+    toolbox: Toolbox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """A command on its way in, and who wants its ack."""
+
+    cmd_id: str
+    command: Command
+    user: str
+    road: Road
+    reply: Callable[[Ack], None]
+
+
+class SessionActor:
+    """See the module. ``activate`` makes one; ``sleep`` ends it."""
+
+    def __init__(
+        self,
+        session_id: str,
+        services: Services,
+        store: SessionStore,
+        thread: ThreadPoolExecutor,
+        loaded: reading.Loaded,
+        *,
+        emit: Callable[[list[Recorded], Frame], None],
+        hint: Callable[[Frame], None],
+        changed: Callable[[SessionActor], None],
+        failed: Callable[[SessionActor, StoreError], None],
+    ) -> None:
+        self.id = session_id
+        self.services = services
+        self.state = State.of(loaded)
+        self._thread = thread
+        self._emit = emit
+        self._hint = hint
+        self._changed = changed
+        self.journal = Journal(
+            store, thread, self.state, services.settings, emit=self._out, failed=lambda error: failed(self, error)
+        )
+        self.folder = store.folder
+        self._inbox: asyncio.Queue[Envelope] = asyncio.Queue()
+        self._acks: dict[str, Ack] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turn_task: asyncio.Task[None] | None = None
+        self.stopping = False
+        self.start_next: str | None = None
+        self.used_at = asyncio.get_running_loop().time()
+        self._pump = asyncio.get_running_loop().create_task(self._take_commands())
+
+    # -- life ----------------------------------------------------------------------
+
+    @classmethod
+    async def activate(cls, session_id: str, folder: Path, services: Services, **outlets: Any) -> SessionActor:
+        """Wake the session of ``folder``. Raises ``StoreError``."""
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"jupyter-agent-{session_id[-6:]}")
+        loop = asyncio.get_running_loop()
+        try:
+            store = await loop.run_in_executor(thread, SessionStore.open, folder)
+            loaded = await loop.run_in_executor(thread, lambda: reading.load(store.db.conn))
+        except BaseException:
+            thread.shutdown(wait=False)
+            raise
+        actor = cls(session_id, services, store, thread, loaded, **outlets)
+        actor.resume()
+        return actor
+
+    def resume(self) -> None:
+        """Settle what a former owner left running; a turn that awaits the user goes on waiting."""
+        turn = self.state.turn
+        if turn is not None and turn.status != "awaiting":
+            outcome: OutcomeKind = "stopped" if turn.status == "stopping" else "interrupted"
+            self.end_turn(outcome, resume_queue=False)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing happens that needs this object; awaiting the user does not."""
+        return self._turn_task is None and self._inbox.empty() and not self._tasks and self.journal.clean
+
+    async def sleep(self) -> None:
+        """Commit, close the database, end."""
+        self._pump.cancel()
+        if self._turn_task is not None:
+            self._turn_task.cancel()
+        await asyncio.gather(self._pump, *self._tasks, *filter(None, [self._turn_task]), return_exceptions=True)
+        await self.journal.close()
+        self._thread.shutdown(wait=False)
+
+    def abandon(self) -> None:
+        """Drop everything at once: the database refused."""
+        self._pump.cancel()
+        if self._turn_task is not None:
+            self._turn_task.cancel()
+        for task in self._tasks:
+            task.cancel()
+
+    def spawn(self, coroutine: Any) -> asyncio.Task[None]:
+        """Run something beside the inbox; its failure is logged, never lost."""
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("A task of session %s failed", self.id, exc_info=task.exception())
+
+    # -- out -----------------------------------------------------------------------
+
+    def _out(self, events: list[Recorded]) -> None:
+        self._emit(events, frame_of(self.id, self.state.ep, [recorded.wire() for recorded in events]))
+        if any(not recorded.event.tag.startswith("part.") for recorded in events):
+            self._changed(self)
+
+    def hint(self, frame_event: Any) -> None:
+        """Show something to views that follow, and to nobody later."""
+        turn = self.state.turn.id if self.state.turn else None
+        self._hint(transient(self.id, self.state.ep, now_ms(), frame_event, turn))
+
+    # -- in ------------------------------------------------------------------------
+
+    def submit(self, envelope: Envelope) -> None:
+        """Put a command into the inbox."""
+        self.used_at = asyncio.get_running_loop().time()
+        self._inbox.put_nowait(envelope)
+
+    def subscribe(self, connection: Connection, command: Subscribe) -> None:
+        """Bring a view up to date: register first, read then, so that nothing falls between."""
+        connection.ep = self.state.ep
+        token = connection.begin_sync()
+        self.spawn(self._catch_up(connection, token, command))
+
+    async def _catch_up(self, connection: Connection, token: int, command: Subscribe) -> None:
+        settings = self.services.settings
+        page = min(max(command.page, 1), 200)
+        replayed = None
+        if command.since is not None:
+            since = command.since
+            replayed = await self.journal.read(
+                lambda store: reading.replay(
+                    store.db.conn, since, limit=settings.replay_events, limit_bytes=settings.replay_bytes
+                )
+            )
+        if replayed is not None and command.since is not None:
+            seq = replayed[-1]["seq"] if replayed and "seq" in replayed[-1] else command.since.seq
+            if replayed and "covers" in replayed[-1]:
+                seq = replayed[-1]["covers"][1]
+            frames = [frame_of(self.id, self.state.ep, replayed)] if replayed else []
+        else:
+            snap = await self.journal.read(
+                lambda store: reading.snapshot(store.db.conn, page=page, page_bytes=settings.page_bytes)
+            )
+            seq = snap["as_of"]
+            frame = {"v": 1, "sid": self.id, "ep": self.state.ep, "ts": now_ms(), "turn": None}
+            frames = [Frame({**frame, "type": "snapshot", "d": snap})]
+        frames.append(transient(self.id, self.state.ep, now_ms(), CaughtUp(seq=seq)))
+        connection.end_sync(token, frames, seq)
+
+    async def _take_commands(self) -> None:
+        while True:
+            envelope = await self._inbox.get()
+            try:
+                await self._take(envelope)
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                log.exception("Session %s could not handle %s", self.id, envelope.command.tag)
+                error = ErrorInfo(
+                    code="internal", message="The server could not handle this command; its log says why."
+                )
+                envelope.reply(Ack(cmd_id=envelope.cmd_id, status="rejected", error=error))
+
+    async def _take(self, envelope: Envelope) -> None:
+        command, message_id = envelope.command, None
+        if isinstance(command, History):
+            envelope.reply(await self._history(envelope.cmd_id, command))
+            return
+        if isinstance(command, MessageSend):
+            message_id = command.id
+        before = await self._known(envelope.cmd_id, message_id)
+        if before is not None:
+            original = before.original or ("rejected" if before.status == "rejected" else "accepted")
+            envelope.reply(replace(before, cmd_id=envelope.cmd_id, status="duplicate", original=original))
+            return
+        try:
+            attachments = await self._attachments(command)
+            result = self._handle(envelope, attachments)
+        except AgentError as refused:
+            error = ErrorInfo(code=refused.code, message=refused.message, hint=refused.hint)
+            self._settle(envelope, Ack(cmd_id=envelope.cmd_id, status="rejected", error=error), None)
+            return
+        self._settle(envelope, Ack(cmd_id=envelope.cmd_id, status="accepted", result=result), message_id)
+
+    async def _known(self, cmd_id: str, message_id: str | None) -> Ack | None:
+        if self._acks:
+            await self.journal.committed()
+        stored = await self.journal.read(lambda store: reading.find_ack(store.db.conn, cmd_id, message_id))
+        if stored is None:
+            return None
+        error = ErrorInfo(**stored["error"]) if stored.get("error") else None
+        return Ack(cmd_id=cmd_id, status=stored["status"], result=stored["result"], error=error)
+
+    def _settle(self, envelope: Envelope, ack: Ack, message_id: str | None) -> None:
+        """Store the command with its ack; answer when that is on disk."""
+        self._acks[envelope.cmd_id] = ack
+
+        def answer(error: StoreError | None) -> None:
+            self._acks.pop(envelope.cmd_id, None)
+            if error is not None:
+                info = ErrorInfo(code=error.code, message=error.message, hint=error.hint)
+                envelope.reply(Ack(cmd_id=envelope.cmd_id, status="rejected", error=info))
+            else:
+                envelope.reply(ack)
+
+        put = PutCommand(
+            cmd_id=envelope.cmd_id,
+            type=envelope.command.tag,
+            ack=to_plain(ack),
+            message_id=message_id,
+            created_at=now_ms(),
+        )
+        self.journal.record(writes=[put], full=True, then=answer)
+
+    async def _attachments(self, command: Command) -> list[dict[str, Any]]:
+        """Read the files that a message brings, as the blocks the model gets."""
+        if isinstance(command, MessageSend) and any(part.type == "file" for part in command.parts):
+            return await asyncio.to_thread(said_to_model, self.folder, command.parts)
+        if isinstance(command, MessageSend):
+            return said_to_model(self.folder, command.parts)
+        return []
+
+    def _handle(self, envelope: Envelope, said: list[dict[str, Any]]) -> dict[str, Json]:
+        """Decide and record; nothing is awaited in here. Raises ``CommandRejected``."""
+        match envelope.command:
+            case MessageSend() as command:
+                return self._send(command, said)
+            case TurnStop() as command:
+                return self.stop(command)
+            case ApprovalAnswer() as command:
+                return approvals.answer(self, command, by=envelope.user, road=envelope.road)
+            case SessionSet() as command:
+                return self._set(command, by=envelope.user, road=envelope.road)
+            case QueueEdit() | QueueRemove() | QueueReorder() | QueueSendNow() | QueueResume() as command:
+                return queueing.handle(self, command)
+            case Hello() | Ping() | Subscribe() | History():
+                return {}  # The host and ``_take`` have answered these.
+
+    async def _history(self, cmd_id: str, command: History) -> Ack:
+        limit = min(max(command.limit, 1), 200)
+        found = await self.page(command.before, limit)
+        if found is None:
+            error = ErrorInfo(code="unknown_cursor", message="There is no such message in this session.")
+            return Ack(cmd_id=cmd_id, status="rejected", error=error)
+        messages, has_more = found
+        before = messages[0]["id"] if messages and has_more else None
+        return Ack(
+            cmd_id=cmd_id, status="accepted", result={"messages": messages, "has_more": has_more, "before": before}
+        )
+
+    async def page(self, before: str | None, limit: int) -> tuple[list[dict[str, Any]], bool] | None:
+        """Return ``(messages, has_more)`` before a message; None when that is not one."""
+        size = self.services.settings.page_bytes * 4
+        messages, more = await self.journal.read(
+            lambda store: reading.page_of(store.db.conn, before=before, limit=limit, limit_bytes=size)
+        )
+        return None if messages is None else (messages, more)
+
+    # -- messages and turns ----------------------------------------------------------
+
+    def _send(self, command: MessageSend, said: list[dict[str, Any]]) -> dict[str, Json]:
+        state = self.state
+        if command.if_mode is not None and command.if_mode != state.session.mode:
+            raise CommandRejected(f"The session is in {state.session.mode} mode now.", code="mode_mismatch")
+        if not said:
+            raise CommandRejected("The message is empty.", code="empty")
+        busy = state.turn is not None or bool(state.queue)
+        if not busy:
+            self.start_turn("user", command.id, parts_of(command.parts), said)
+            assert state.turn is not None
+            return {"message_id": command.id, "turn": state.turn.id, "queue_id": None, "paused": False}
+        if command.when_busy == "reject":
+            raise CommandRejected(
+                "A turn is running.", code="busy", hint="Wait for it, stop it, or let the message queue."
+            )
+        item = QueueItem(
+            id=new_id("que"),
+            message_id=command.id,
+            parts=parts_of(command.parts),
+            when_busy=command.when_busy,
+            created_at=now_ms(),
+        )
+        self.put_queue([*state.queue, item])
+        return {"message_id": command.id, "turn": None, "queue_id": item.id, "paused": state.paused}
+
+    def put_queue(self, items: list[QueueItem], *, paused: bool | None = None) -> None:
+        """Record the queue as it is from now on; an empty one is not paused."""
+        still = self.state.paused if paused is None else paused
+        self.journal.record(
+            QueueUpdated(items=items, paused=still and bool(items), rev=self.state.queue_rev + 1), full=True
+        )
+
+    def start_turn(self, trigger: Trigger, message_id: str, parts: list[Any], said: list[dict[str, Any]]) -> None:
+        """Record the message and its turn; the model is asked when that is on disk."""
+        state, now = self.state, now_ms()
+        turn_id = new_id("trn")
+        turn = Turn(id=turn_id, trigger=trigger, message_id=new_id("msg"), mode=state.session.mode, started_at=now)
+        user = Message(id=message_id, role="user", status="complete", turn_id=turn_id, created_at=now, parts=parts)
+        answer = Message(
+            id=turn.message_id, role="assistant", status="streaming", turn_id=turn_id, parent_id=user.id, created_at=now
+        )
+        note = {"type": "text", "text": self._note()}
+        blocks = PutBlocks(turn_id=turn_id, step=0, ord=0, role="user", content=[*said, note])
+        events: list[Any] = [MessageAdded(message=user), TurnStarted(turn=turn), MessageAdded(message=answer)]
+        if not state.session.title and (title := title_of(parts)):
+            events.append(SessionUpdated(patch={"title": title}, rev=state.session.rev + 1))
+        self.journal.record(*events, writes=[blocks], full=True, then=self._run_when_stored)
+        self.put_facts()
+
+    def _note(self) -> str:
+        """What the model should know of now. It trails the message and is never edited later."""
+        state = self.state
+        lines = [f"Mode: {state.session.mode.capitalize()}."]
+        if state.session.notebook_path:
+            lines.append(f"Notebook: {state.session.notebook_path}")
+        last = state.last_outcome
+        if last is not None and last.outcome == "stopped":
+            lines.append("The user stopped the previous reply where it ends.")
+        elif last is not None and last.outcome in ("failed", "interrupted"):
+            lines.append("The previous reply broke off where it ends.")
+        return "<context>\n" + "\n".join(lines) + "\n</context>"
+
+    def _run_when_stored(self, error: StoreError | None) -> None:
+        if error is None:
+            self.run()
+
+    def run(self) -> None:
+        """Enter the turn, for the first time or again."""
+        if self._turn_task is None and self.state.turn is not None and not self.stopping:
+            self._turn_task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        services = self.services
+        ledger = self.ledger()
+        rest: Awaiting | Ended
+        try:
+            rest = await run_turn(ledger, services.model, services.toolbox, max_steps=services.settings.max_steps)
+        except asyncio.CancelledError:
+            if not self.stopping:
+                self._turn_task = None
+                raise  # The server goes; the ledger says where to go on.
+            rest = Ended(outcome="stopped")
+        except SessionFailed:
+            self._turn_task = None
+            return  # The journal broke and has told everybody.
+        except Exception:
+            log.exception("The turn of session %s failed", self.id)
+            fault = ModelError("Something went wrong inside the agent; the server's log says what.", code="internal")
+            rest = Ended(outcome="failed", error=fault)
+        self._turn_task = None
+        self.used_at = asyncio.get_running_loop().time()
+        match rest:
+            case Awaiting():
+                self._await_or_go_on()
+            case Ended(outcome=outcome, error=error):
+                self.end_turn(outcome, error=error)
+
+    def ledger(self) -> TurnLedger:
+        """Return the live turn as the loop sees it."""
+        return TurnLedger(self)
+
+    def _await_or_go_on(self) -> None:
+        """The user may have answered between the question and its rest."""
+        if self.stopping:
+            self.end_turn("stopped")
+        elif not self.state.approvals:
+            self.run()
+
+    def end_turn(self, outcome: OutcomeKind, *, error: ModelError | None = None, resume_queue: bool = True) -> None:
+        """Settle everything that is open and go on with the queue: one transaction."""
+        self.stopping = False
+        turn_error = None
+        if error is not None:
+            turn_error = TurnError(
+                code=error.code,
+                message=error.message,
+                retryable=error.retryable,
+                request_id=error.request_id,
+                hint=error.hint,
+            )
+        ending.end(self, outcome, turn_error)
+        queueing.after_turn(self, outcome, resume=resume_queue)
+        self.put_facts()
+
+    def put_facts(self) -> None:
+        """Keep the session's own row true."""
+        self.journal.record(writes=[PutSession(session=self.state.facts())])
+
+    def stop(self, command: TurnStop) -> dict[str, Json]:
+        turn = self.state.turn
+        if turn is None or turn.id != command.turn:
+            raise CommandRejected("This turn is not running.", code="not_running")
+        if command.clear_queue and self.state.queue:
+            self.put_queue([])
+        still = [item.id for item in self.state.queue]
+        if not self.stopping:
+            self.stopping = True
+            self.journal.record(TurnStatusChanged(status="stopping", attempt=turn.attempt), full=True)
+            if self._turn_task is not None:
+                self._turn_task.cancel()
+            else:
+                self.end_turn("stopped")
+        return {"turn": turn.id, "still_queued": list(still)}
+
+    # -- the session's own facts -------------------------------------------------------
+
+    def _set(self, command: SessionSet, *, by: str, road: Road) -> dict[str, Json]:
+        session = self.state.session
+        if command.if_rev is not None and command.if_rev != session.rev:
+            raise CommandRejected("The session has changed meanwhile.", code="stale")
+        wanted = {"mode": command.mode, "model": command.model, "title": command.title}
+        self.patch({name: value for name, value in wanted.items() if value is not None})
+        if command.mode == "plan":
+            approvals.deny_writes(self, by=by, road=road)
+        return to_plain(self.state.facts())
+
+    def patch(self, patch: dict[str, Json]) -> None:
+        """Change facts of the session; only what really changes is recorded."""
+        session = self.state.session
+        real = {name: value for name, value in patch.items() if getattr(session, name) != value}
+        if real:
+            self.journal.record(SessionUpdated(patch=real, rev=session.rev + 1), full=True)
+            self.put_facts()
+
+    # -- tasks -------------------------------------------------------------------------
+
+    async def create(self, title: str, description: str, mode: Any) -> Task:
+        """Write a task down (the tools' ``TaskBook``)."""
+        task = Task(id=new_id("tsk"), title=title, description=description, mode=mode, created_at=now_ms())
+        self.journal.record(TaskUpdated(task=task), full=True)
+        await self.journal.committed()
+        return task

@@ -1,0 +1,155 @@
+"""``Connection``: one view of a session, whatever road it came by.
+
+::
+
+    fresh ── subscribe ──► syncing (live events are held) ── snapshot or replay sent, held ones after it ──► live
+                              ▲                                                                              │
+                              └────────────── subscribe ◄── dropped ◄── too much pending: resync ────────────┘
+
+The host owns connections, not the actor: a session falls asleep and wakes
+under an open socket, and nobody notices.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..protocol.commands import Command
+from ..protocol.content import Road
+from ..protocol.events import Ack, ErrorInfo, Event, Resync
+from ..protocol.frames import Frame, Recorded, frame_of, transient
+from ..protocol.ids import new_id, now_ms
+
+if TYPE_CHECKING:
+    from .host import SessionHost
+
+ATTACHMENT_BYTES = 16_384
+
+Sink = Callable[[Frame], None]
+Guard = Callable[[Command], ErrorInfo | None]
+
+
+class Connection:
+    """Sends frames by ``sink``; takes commands by ``receive``."""
+
+    def __init__(
+        self,
+        host: SessionHost,
+        session_id: str,
+        sink: Sink,
+        *,
+        user: str,
+        road: Road,
+        guard: Guard | None = None,
+        backlog: Callable[[], int] | None = None,
+    ) -> None:
+        self.id = new_id("con")
+        self.session_id = session_id
+        self.user = user
+        self.road: Road = road
+        self.ep = ""
+        self._host = host
+        self._sink: Sink | None = sink
+        self._guard = guard
+        self._backlog = backlog
+        self._state: Literal["fresh", "syncing", "live", "dropped"] = "fresh"
+        self._sync = 0
+        self._held: list[Recorded] = []
+        self._attachment: dict[str, Any] = {"joined_at": now_ms(), "user": user}
+
+    # -- in --------------------------------------------------------------------------
+
+    def receive(self, raw: str | bytes | dict[str, Any]) -> None:
+        """Take one command frame. Never raises: a bad frame is answered on this connection alone."""
+        self._host.receive(self, raw)
+
+    def forbids(self, command: Command) -> ErrorInfo | None:
+        """Return why this road may not give this command, None when it may."""
+        return self._guard(command) if self._guard is not None else None
+
+    def close(self) -> None:
+        """The view is gone."""
+        self._sink = None
+        self._held = []
+        self._host.disconnect(self)
+
+    # -- out -------------------------------------------------------------------------
+
+    @property
+    def live(self) -> bool:
+        """Whether the view follows the session."""
+        return self._sink is not None and self._state in ("syncing", "live")
+
+    def send(self, event: Event, turn: str | None = None) -> None:
+        """Send something that has no place in the order."""
+        self._put(transient(self.session_id, self.ep, now_ms(), event, turn))
+
+    def ack(self, ack: Ack) -> None:
+        """Answer a command."""
+        self.send(ack)
+
+    def begin_sync(self) -> int:
+        """From now on hold live events; return the token that ``end_sync`` wants back."""
+        self._sync += 1
+        self._state = "syncing"
+        self._held = []
+        return self._sync
+
+    def end_sync(self, token: int, frames: list[Frame], seq: int) -> None:
+        """Send what the view missed up to ``seq``, then what was held, and go live."""
+        if token != self._sync or self._state != "syncing":
+            return  # A newer subscribe has taken over.
+        for frame in frames:
+            self._put(frame)
+        held = [recorded.wire() for recorded in self._held if recorded.seq > seq]
+        self._held = []
+        self._state = "live"
+        if held:
+            self._put(frame_of(self.session_id, self.ep, held))
+
+    def emit(self, events: list[Recorded], frame: Frame) -> None:
+        """A commit came back: pass it on."""
+        if self._sink is None:
+            return
+        if self._state == "syncing":
+            self._held.extend(events)
+        elif self._state == "live":
+            self._put(frame)
+
+    def transient(self, frame: Frame) -> None:
+        """Pass on a hint, if the view is up to date."""
+        if self._state == "live":
+            self._put(frame)
+
+    def resync(self, reason: Literal["slow", "gap", "epoch", "migrated"]) -> None:
+        """Ask the view to subscribe anew."""
+        if self.live:
+            self._state = "dropped"
+            self.send(Resync(reason=reason))
+
+    def _put(self, frame: Frame) -> None:
+        if self._sink is None:
+            return
+        limit = self._host.settings.pending_bytes
+        if self._state == "live" and self._backlog is not None and self._backlog() > limit:
+            self._state = "dropped"
+            frame = transient(self.session_id, self.ep, now_ms(), Resync(reason="slow"))
+        try:
+            self._sink(frame)
+        except Exception:
+            self.close()
+
+    # -- what the owner of the socket may remember ------------------------------------
+
+    @property
+    def attachment(self) -> dict[str, Any]:
+        """JSON that lives as long as the connection, at most 16 KiB."""
+        return self._attachment
+
+    @attachment.setter
+    def attachment(self, value: dict[str, Any]) -> None:
+        if len(json.dumps(value)) > ATTACHMENT_BYTES:
+            raise ValueError("a connection's attachment holds at most 16384 bytes")
+        self._attachment = value

@@ -1,0 +1,345 @@
+"""``TurnLedger``: the live turn as the agent's loop sees it (``agent.ledger.Ledger``).
+
+It adds nothing of its own: it reads ``State`` and records into the journal.
+Synchronous methods record and return; the async ones wait for the commit,
+because what follows them must not happen if they did not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..agent.model import ApiMessage, Block
+from ..agent.prompt import system_prompt
+from ..protocol.content import (
+    TERMINAL_TOOL_STATES,
+    Approval,
+    Display,
+    DisplayText,
+    Json,
+    Level,
+    Mode,
+    Part,
+    ReasoningPart,
+    TextPart,
+    ToolOutput,
+    ToolPart,
+    ToolReason,
+    ToolState,
+    Usage,
+)
+from ..protocol.events import (
+    ApprovalRequested,
+    Notice,
+    PartAdded,
+    PartDelta,
+    PartDone,
+    StepEnded,
+    StepReset,
+    StepStarted,
+    ToolStateChanged,
+    TurnStatusChanged,
+)
+from ..protocol.ids import new_id, now_ms
+from ..store import reading
+from ..store.writes import Call, PutBlocks, PutCall, PutMeta
+from ..tools.tool import ToolContext
+
+if TYPE_CHECKING:
+    from .actor import SessionActor
+
+_PREVIEW_EXEMPT = frozenset({"exit_plan"})
+"""Tools that are asked for each time: no grant for the session."""
+
+
+class TurnLedger:
+    """One live turn of one actor."""
+
+    def __init__(self, actor: SessionActor) -> None:
+        self._actor = actor
+        self._state = actor.state
+        self._journal = actor.journal
+
+    # -- where the turn stands --------------------------------------------------------
+
+    @property
+    def session_id(self) -> str:
+        """The session's id."""
+        return self._actor.id
+
+    @property
+    def mode(self) -> Mode:
+        """The session's mode now."""
+        return self._state.session.mode
+
+    @property
+    def model(self) -> str:
+        """The model the next step asks."""
+        return self._state.session.model or self._actor.services.settings.model
+
+    @property
+    def step(self) -> int:
+        """Number of the newest step."""
+        return self._state.turn.step if self._state.turn else 0
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the newest step stopped."""
+        return self._state.stop_reason
+
+    @property
+    def calls(self) -> Sequence[Call]:
+        """The newest complete step's calls."""
+        return self._state.calls
+
+    @property
+    def answered(self) -> bool:
+        """Whether their results are in the API's history."""
+        return self._state.answered_step >= self.step
+
+    @property
+    def _turn_id(self) -> str:
+        assert self._state.turn is not None
+        return self._state.turn.id
+
+    @property
+    def _message_id(self) -> str:
+        assert self._state.turn is not None
+        return self._state.turn.message_id
+
+    def granted(self, name: str) -> bool:
+        """Tell whether the user allowed this tool for the session."""
+        return name in self._state.grants
+
+    async def prefix(self) -> tuple[list[Block], list[dict[str, Json]]]:
+        """Return the frozen ``(system, tools)``; the first step of a session freezes them."""
+        if self._state.prefix is None:
+            services = self._actor.services
+            prefix = {"system": system_prompt(services.settings), "tools": services.toolbox.definitions()}
+            self._state.prefix = prefix
+            self._journal.record(writes=[PutMeta(key="prefix", value=prefix)], full=True)
+        return self._state.prefix["system"], self._state.prefix["tools"]
+
+    async def history(self) -> list[ApiMessage]:
+        """Return the API's history, verbatim, neighbours of one role merged."""
+        await self._journal.committed()
+        rows = await self._journal.read(lambda store: reading.api_history(store.db.conn))
+        merged: list[ApiMessage] = []
+        for role, content in rows:
+            if not content:
+                continue
+            if merged and merged[-1].role == role:
+                merged[-1].content.extend(content)
+            else:
+                merged.append(ApiMessage(role="user" if role == "user" else "assistant", content=list(content)))
+        return merged
+
+    def context(self, call: Call) -> ToolContext:
+        """Return what the tool may touch."""
+
+        def report(progress: Json) -> None:
+            part = self._state.parts.get(call.part_id)
+            if isinstance(part, ToolPart):
+                self._actor.hint(
+                    ToolStateChanged(
+                        part_id=part.id, state=part.state, running=part.running, rev=part.rev, progress=progress
+                    )
+                )
+
+        return ToolContext(
+            session_id=self._actor.id,
+            call_id=call.id,
+            mode=self.mode,
+            notebook_path=self._state.session.notebook_path,
+            workspace=self._actor.services.workspace,
+            tasks=self._actor,
+            report=report,
+        )
+
+    # -- the model speaks ---------------------------------------------------------------
+
+    def open_step(self, step: int, model: str) -> None:
+        """A request to the model begins."""
+        self._journal.record(StepStarted(step=step, model=model))
+
+    def add_part(self, part: Part) -> None:
+        """A part opens."""
+        placed = replace(part, idx=len(self._state.parts))
+        # It waits for its first delta, which goes at once: one commit, one frame.
+        self._journal.record(PartAdded(message_id=self._message_id, part=placed), lazy=not isinstance(part, ToolPart))
+
+    def delta(self, part_id: str, text: str) -> None:
+        """More text of an open part."""
+        grown = self._state.texts[part_id]
+        field = "input_json" if isinstance(self._state.parts[part_id], ToolPart) else "text"
+        self._journal.record(PartDelta(part_id=part_id, at=grown.units, field=field, delta=text), lazy=grown.units > 0)
+
+    def finish_part(self, part_id: str) -> None:
+        """An open text or reasoning part is complete."""
+        part = self._state.part(part_id)
+        if isinstance(part, TextPart | ReasoningPart) and part.state == "streaming":
+            self._journal.record(PartDone(message_id=self._message_id, part=replace(part, state="done")))
+
+    def tool_state(
+        self,
+        part_id: str,
+        state: ToolState,
+        *,
+        running: bool = False,
+        input: Json = None,
+        output: ToolOutput | None = None,
+        error: str | None = None,
+        reason: ToolReason | None = None,
+        approval_id: str | None = None,
+    ) -> None:
+        """A tool part moves along its edges; a terminal state stays."""
+        part = self._state.parts.get(part_id)
+        if not isinstance(part, ToolPart) or part.state in TERMINAL_TOOL_STATES:
+            return
+        now = now_ms()
+        self._journal.record(
+            ToolStateChanged(
+                part_id=part_id,
+                state=state,
+                running=running,
+                rev=part.rev + 1,
+                input=input,
+                output=output,
+                error=error,
+                reason=reason,
+                approval_id=approval_id,
+                started_at=now if running and part.started_at is None else None,
+                ended_at=now if state in TERMINAL_TOOL_STATES else None,
+            ),
+            full=state in TERMINAL_TOOL_STATES or running,
+        )
+
+    def reset_step(self, step: int) -> None:
+        """All parts of this step are superseded, and none of its calls will run."""
+        parts = list(self._state.step_parts)
+        for part_id in parts:
+            self.tool_state(part_id, "output-error", error="This attempt was repeated.", reason="never_ran")
+        if parts:
+            self._journal.record(StepReset(step=step, parts=parts))
+
+    def notice(self, level: Level, code: str, text: str) -> None:
+        """Tell the user something that ends nothing."""
+        self._journal.record(Notice(level=level, code=code, text=text))
+
+    async def close_step(
+        self, *, stop_reason: str, usage: Usage, request_id: str | None, content: list[Block], calls: Sequence[Call]
+    ) -> None:
+        """Store the answer verbatim, with the calls it makes."""
+        step, turn_id = self.step, self._turn_id
+        placed = [replace(call, turn_id=turn_id) for call in calls]
+        blocks = [PutBlocks(turn_id=turn_id, step=step, ord=0, role="assistant", content=content)] if content else []
+        self._journal.record(
+            StepEnded(step=step, stop_reason=stop_reason, usage=usage, request_id=request_id),
+            writes=[*blocks, *(PutCall(call=call) for call in placed)],
+        )
+        self._state.calls = placed
+        await self._journal.committed()
+
+    async def cut_step(self, content: list[Block]) -> None:
+        """Store what may go into the history of an answer that broke off."""
+        if content:
+            blocks = PutBlocks(turn_id=self._turn_id, step=self.step, ord=0, role="assistant", content=content)
+            self._journal.record(writes=[blocks])
+
+    # -- tools run ------------------------------------------------------------------------
+
+    async def ask(self, asked: Sequence[tuple[Call, list[Display]]]) -> None:
+        """Put calls before the user."""
+        turn = self._state.turn
+        assert turn is not None
+        for call, preview in asked:
+            approval = Approval(
+                id=new_id("apr"),
+                part_id=call.part_id,
+                tool_call_id=call.id,
+                scopes=["once"] if call.name in _PREVIEW_EXEMPT else ["once", "session"],
+                preview=preview,
+                requested_at=now_ms(),
+            )
+            self.tool_state(call.part_id, "approval-requested", approval_id=approval.id)
+            self._journal.record(ApprovalRequested(approval=approval))
+            self.put_call(replace(call, state="approval"))
+        self._journal.record(TurnStatusChanged(status="awaiting", attempt=turn.attempt), full=True)
+        await self._journal.committed()
+
+    def put_call(self, call: Call) -> None:
+        """Keep the call as it is now."""
+        self._state.put_call(call)
+        self._journal.record(writes=[PutCall(call=call)])
+
+    async def begin(self, call: Call) -> Call:
+        """Write the intent before the deed."""
+        begun = replace(call, state="executing", attempt=call.attempt + 1, started_at=now_ms())
+        part = self._state.parts[call.part_id]
+        state = part.state if isinstance(part, ToolPart) else "input-available"
+        self.put_call(begun)
+        self.tool_state(call.part_id, state, running=True)  # type: ignore[arg-type] -- a tool part's own state
+        await self._journal.committed()
+        return begun
+
+    async def settle(
+        self,
+        call: Call,
+        *,
+        state: ToolState,
+        content: list[Block],
+        display: list[Display],
+        reason: ToolReason | None = None,
+    ) -> None:
+        """Write the result."""
+        self._settle(call, state=state, content=content, display=display, reason=reason)
+        await self._journal.committed()
+
+    def deny(self, call: Call, reason: str | None) -> None:
+        """The user said no; the model reads why."""
+        said = f" They said: {reason}" if reason else ""
+        text = f"The user denied this call; it did not run.{said}"
+        shown = DisplayText(text=f"Denied: {reason}" if reason else "Denied.")
+        self._settle(
+            call, state="output-denied", content=[{"type": "text", "text": text}], display=[shown], reason="denied"
+        )
+
+    def _settle(
+        self, call: Call, *, state: ToolState, content: list[Block], display: list[Display], reason: ToolReason | None
+    ) -> None:
+        failed = state != "output-available"
+        result: Block = {"type": "tool_result", "tool_use_id": call.id, "content": content}
+        if failed:
+            result["is_error"] = True
+        self.put_call(replace(call, state="done", result=result, ended_at=now_ms()))
+        texts = [str(block["text"]) for block in content if block.get("type") == "text"]
+        self.tool_state(
+            call.part_id,
+            state,
+            output=ToolOutput(model=[_without_bytes(block) for block in content], display=display),
+            error="\n".join(texts) if failed else None,
+            reason=reason,
+        )
+
+    async def answer(self) -> None:
+        """Put the results, in the model's order, into the API's history."""
+        results = [call.result for call in self._state.calls if call.result is not None]
+        step = self.step
+        blocks = PutBlocks(turn_id=self._turn_id, step=step, ord=1, role="user", content=results)
+        self._state.answered_step = step
+        self._journal.record(writes=[blocks])
+        await self._journal.committed()
+
+    def switch_mode(self, mode: Mode) -> None:
+        """A tool that the user allowed changes the mode."""
+        self._actor.patch({"mode": mode})
+
+
+def _without_bytes(block: Block) -> Block:
+    """An image is shown from ``display``; the wire need not carry it twice."""
+    if block.get("type") != "image":
+        return block
+    source = block.get("source", {})
+    return {"type": "image", "source": {**source, "data": ""}}

@@ -1,0 +1,94 @@
+"""The queue: messages that wait for a turn to end, changed by name and rev.
+
+An item leaves the queue in the transaction that starts its turn, never before.
+The queue pauses when a turn ends stopped, failed or interrupted and items wait.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..errors import CommandRejected
+from ..protocol.commands import QueueEdit, QueueRemove, QueueReorder, QueueResume, QueueSendNow, TurnStop
+from ..protocol.content import Json, OutcomeKind, QueueItem
+from ..protocol.plain import to_plain
+from .said import parts_of, said_to_model
+
+if TYPE_CHECKING:
+    from .actor import SessionActor
+
+QueueCommand = QueueEdit | QueueRemove | QueueReorder | QueueSendNow | QueueResume
+
+
+def handle(actor: SessionActor, command: QueueCommand) -> dict[str, Json]:
+    """Change the queue. Raises ``CommandRejected`` when the item has moved on."""
+    items = actor.state.queue
+    match command:
+        case QueueResume():
+            actor.put_queue(items, paused=False)
+            if actor.state.turn is None and items:
+                start_next(actor)
+            return {}
+        case QueueEdit(parts=parts):
+            old = _item(items, command)
+            new = replace(old, parts=parts_of(parts), rev=old.rev + 1)
+            if not said_to_model(actor.folder, parts):
+                raise CommandRejected("The message is empty.", code="empty")
+            actor.put_queue([new if item.id == new.id else item for item in items])
+            return to_plain(new)
+        case QueueRemove():
+            gone = _item(items, command)
+            actor.put_queue([item for item in items if item.id != gone.id])
+            return {}
+        case QueueReorder(before=before):
+            moved = _item(items, command)
+            rest = [item for item in items if item.id != moved.id]
+            at = next((i for i, item in enumerate(rest) if item.id == before), len(rest))
+            new = replace(moved, rev=moved.rev + 1)
+            actor.put_queue([*rest[:at], new, *rest[at:]])
+            return to_plain(new)
+        case QueueSendNow():
+            return _send_now(actor, _item(items, command))
+
+
+def _item(items: list[QueueItem], command: QueueEdit | QueueRemove | QueueReorder | QueueSendNow) -> QueueItem:
+    for item in items:
+        if item.id == command.id:
+            if item.rev != command.rev:
+                raise CommandRejected("The queued message has changed meanwhile.", code="stale")
+            return item
+    raise CommandRejected("This message is not in the queue any more.", code="not_queued")
+
+
+def _send_now(actor: SessionActor, item: QueueItem) -> dict[str, Json]:
+    rest = [other for other in actor.state.queue if other.id != item.id]
+    actor.put_queue([item, *rest], paused=False)
+    turn = actor.state.turn
+    if turn is None:
+        start_next(actor)
+    else:
+        actor.start_next = item.id
+        actor.stop(TurnStop(turn=turn.id))
+    return {}
+
+
+def after_turn(actor: SessionActor, outcome: OutcomeKind, *, resume: bool) -> None:
+    """Go on with the queue, or pause it."""
+    items = actor.state.queue
+    wanted, actor.start_next = actor.start_next, None
+    if not items:
+        return
+    calm = outcome in ("completed", "step_limit") and not actor.state.paused
+    if resume and (calm or items[0].id == wanted):
+        start_next(actor)
+    elif not actor.state.paused:
+        actor.put_queue(items, paused=True)
+
+
+def start_next(actor: SessionActor) -> None:
+    """Take the first item and start its turn, in one transaction."""
+    first, *rest = actor.state.queue
+    said = said_to_model(actor.folder, first.parts)
+    actor.put_queue(rest)
+    actor.start_turn("queue", first.message_id, list(first.parts), said)

@@ -1,0 +1,295 @@
+"""``State``: what an awake session knows without asking its database.
+
+It is the fold of the recorded events, restricted to what decisions need: the
+session's facts, the live turn with its one message, queue, approvals, tasks.
+Older messages stay in the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..protocol import codec
+from ..protocol.content import (
+    TERMINAL_TOOL_STATES,
+    Approval,
+    Json,
+    Message,
+    Part,
+    QueueItem,
+    ReasoningPart,
+    Session,
+    SessionStatus,
+    Task,
+    TextPart,
+    ToolPart,
+    Turn,
+    Usage,
+)
+from ..protocol.events import (
+    ApprovalRequested,
+    ApprovalResolved,
+    Event,
+    MessageAdded,
+    MessageUpdated,
+    PartAdded,
+    PartDelta,
+    PartDone,
+    QueueUpdated,
+    SessionUpdated,
+    StepEnded,
+    StepReset,
+    StepStarted,
+    TaskUpdated,
+    ToolStateChanged,
+    TurnEnded,
+    TurnStarted,
+    TurnStatusChanged,
+)
+from ..protocol.plain import utf16_len
+from ..store.reading import Loaded
+from ..store.writes import Call
+
+_TOOL_FIELDS = ("input", "output", "error", "reason", "approval_id", "started_at", "ended_at")
+
+
+@dataclass(slots=True)
+class OpenText:
+    """The growing text of an open part; joined only when somebody reads it."""
+
+    chunks: list[str] = field(default_factory=list[str])
+    units: int = 0
+
+    def add(self, text: str) -> None:
+        """Append."""
+        self.chunks.append(text)
+        self.units += utf16_len(text)
+
+    def text(self) -> str:
+        """Return all of it."""
+        return "".join(self.chunks)
+
+
+@dataclass(slots=True)
+class State:
+    """See the module. ``apply`` is the only thing that changes what events speak of."""
+
+    ep: str
+    seq: int
+    session: Session
+    turn: Turn | None = None
+    message: Message | None = None
+    parts: dict[str, Part] = field(default_factory=dict[str, Part])
+    texts: dict[str, OpenText] = field(default_factory=dict[str, OpenText])
+    step_parts: list[str] = field(default_factory=list[str])
+    usage: Usage = field(default_factory=Usage)
+    stop_reason: str | None = None
+    answered_step: int = 0
+    calls: list[Call] = field(default_factory=list[Call])
+    queue: list[QueueItem] = field(default_factory=list[QueueItem])
+    paused: bool = False
+    queue_rev: int = 0
+    approvals: dict[str, Approval] = field(default_factory=dict[str, Approval])
+    tasks: dict[str, Task] = field(default_factory=dict[str, Task])
+    last_outcome: TurnEnded | None = None
+    grants: set[str] = field(default_factory=set[str])
+    prefix: Json = None
+
+    @classmethod
+    def of(cls, loaded: Loaded) -> State:
+        """Return the state that the database describes."""
+        snap = loaded.snapshot
+        state = cls(
+            ep=loaded.ep,
+            seq=loaded.seq,
+            session=codec.decode_session(snap["session"]),
+            queue=[codec.decode_queue_item(item) for item in snap["queue"]],
+            paused=snap["paused"],
+            queue_rev=loaded.queue_rev,
+            approvals={a["id"]: codec.decode_approval(a) for a in snap["approvals"]},
+            tasks={t["id"]: codec.decode_task(t) for t in snap["tasks"]},
+            last_outcome=codec.decode_outcome(snap["last_outcome"]) if snap["last_outcome"] else None,
+            grants=set(loaded.grants),
+            prefix=loaded.prefix,
+        )
+        if snap["turn"] is not None:
+            state.load_turn(loaded)
+        return state
+
+    def load_turn(self, loaded: Loaded) -> None:
+        """Take up the live turn."""
+        self.turn = codec.decode_turn(loaded.snapshot["turn"])
+        message = codec.decode_message(loaded.snapshot["messages"][0])
+        self.message = replace(message, parts=[])
+        for part in message.parts:
+            self._open_part(part)
+        self.usage = sum((Usage(**usage) for usage in loaded.turn_usage), Usage())
+        self.answered_step = loaded.answered_step
+        self.calls = loaded.calls
+        if loaded.step is not None and loaded.step.closed:
+            self.stop_reason = loaded.step.stop_reason
+
+    # -- reading -------------------------------------------------------------------
+
+    def part(self, part_id: str) -> Part:
+        """Return a part of the live message as it is now, open text included."""
+        part = self.parts[part_id]
+        text = self.texts.get(part_id)
+        if text is None:
+            return part
+        match part:
+            case ToolPart():
+                return replace(part, input_json=text.text())
+            case TextPart() | ReasoningPart():
+                return replace(part, text=text.text())
+            case _:
+                return part
+
+    def live_parts(self) -> list[Part]:
+        """Return the live message's parts in order."""
+        return sorted((self.part(part_id) for part_id in self.parts), key=lambda part: part.idx)
+
+    def open_parts(self) -> Iterator[Part]:
+        """Yield the parts that have not come to rest."""
+        for part in self.live_parts():
+            match part:
+                case ToolPart(state=state) if state not in TERMINAL_TOOL_STATES:
+                    yield part
+                case TextPart() | ReasoningPart() if part.state == "streaming":
+                    yield part
+                case _:
+                    pass
+
+    def call(self, call_id: str) -> Call | None:
+        """Return a call of the newest step."""
+        return next((call for call in self.calls if call.id == call_id), None)
+
+    def status(self) -> SessionStatus:
+        """Derive the session's status (the fold's ``status_of``)."""
+        if self.turn is None:
+            failed = self.last_outcome is not None and self.last_outcome.outcome == "failed"
+            return "error" if failed else "ready"
+        match self.turn.status:
+            case "awaiting":
+                return "awaiting"
+            case "recovering":
+                return "recovering"
+            case _:
+                return "streaming" if self.parts else "submitted"
+
+    def facts(self) -> Session:
+        """Return the session's facts with the derived status."""
+        return replace(self.session, status=self.status())
+
+    # -- folding -------------------------------------------------------------------
+
+    def apply(self, event: Event, ts: int) -> None:
+        """Fold one event in."""
+        self.session = replace(self.session, updated_at=ts)
+        self._apply_turn(event)
+        self._apply_transcript(event)
+        self._apply_waiting(event)
+
+    def _apply_turn(self, event: Event) -> None:
+        match event:
+            case SessionUpdated(patch=patch, rev=rev):
+                self.session = replace(self.session, **patch, rev=rev)
+            case TurnStarted(turn=turn):
+                self._start_turn(turn)
+            case TurnStatusChanged(status=status, attempt=attempt) if self.turn:
+                self.turn = replace(self.turn, status=status, attempt=attempt)
+            case TurnEnded():
+                self._end_turn(event)
+            case StepStarted(step=step) if self.turn:
+                self.turn = replace(self.turn, step=step)
+                self.stop_reason, self.calls, self.step_parts = None, [], []
+            case StepEnded(stop_reason=stop_reason, usage=usage):
+                self.stop_reason = stop_reason
+                self.usage = self.usage + usage
+            case _:
+                pass
+
+    def _apply_transcript(self, event: Event) -> None:
+        match event:
+            case StepReset(parts=parts):
+                for part_id in parts:
+                    self.parts[part_id] = replace(self.part(part_id), superseded=True)  # type: ignore[call-arg] -- text, reasoning and tool parts have it
+                self.step_parts = []
+            case MessageAdded(message=message) if message.role == "assistant":
+                self.message = replace(message, parts=[])
+            case MessageUpdated(message=message) if self.message and message.id == self.message.id:
+                self.message = replace(message, parts=[])
+            case PartAdded(part=part):
+                self._open_part(part)
+                self.step_parts.append(part.id)
+            case PartDelta(part_id=part_id, delta=delta):
+                self.texts[part_id].add(delta)
+            case PartDone(part=part):
+                self.parts[part.id] = part
+                self.texts.pop(part.id, None)
+            case ToolStateChanged():
+                self._move_tool(event)
+            case _:
+                pass
+
+    def _apply_waiting(self, event: Event) -> None:
+        match event:
+            case ApprovalRequested(approval=approval):
+                self.approvals[approval.id] = approval
+            case ApprovalResolved(id=approval_id):
+                self.approvals.pop(approval_id, None)
+            case QueueUpdated(items=items, paused=paused, rev=rev):
+                self.queue, self.paused, self.queue_rev = list(items), paused, rev
+            case TaskUpdated(task=task):
+                self.tasks[task.id] = task
+            case _:
+                pass
+
+    def _start_turn(self, turn: Turn) -> None:
+        self.turn, self.message = turn, None
+        self.parts, self.texts, self.step_parts, self.calls = {}, {}, [], []
+        self.usage, self.stop_reason, self.answered_step = Usage(), None, 0
+
+    def _end_turn(self, event: TurnEnded) -> None:
+        self.last_outcome = event
+        self.session = replace(self.session, usage=self.session.usage + event.usage)
+        self.turn = self.message = self.stop_reason = None
+        self.parts, self.texts, self.step_parts, self.calls = {}, {}, [], []
+
+    def _open_part(self, part: Part) -> None:
+        self.parts[part.id] = part
+        match part:
+            case ToolPart(state="input-streaming"):
+                self._open_text(part.id, part.input_json or "")
+            case TextPart() | ReasoningPart() if part.state == "streaming":
+                self._open_text(part.id, part.text)
+            case _:
+                pass
+
+    def _open_text(self, part_id: str, text: str) -> None:
+        self.texts[part_id] = OpenText()
+        if text:
+            self.texts[part_id].add(text)
+
+    def _move_tool(self, event: ToolStateChanged) -> None:
+        part = self.parts.get(event.part_id)
+        if not isinstance(part, ToolPart):
+            return
+        patch: dict[str, Any] = {name: getattr(event, name) for name in _TOOL_FIELDS}
+        known = {name: value for name, value in patch.items() if value is not None}
+        if event.state != "input-streaming":
+            self.texts.pop(event.part_id, None)
+        self.parts[event.part_id] = replace(
+            part, state=event.state, running=event.running, rev=event.rev, input_json=None, **known
+        )
+
+    def put_call(self, call: Call) -> None:
+        """Replace a call of the newest step."""
+        self.calls = [call if old.id == call.id else old for old in self.calls]
+
+
+def waiting(calls: Iterable[Call]) -> bool:
+    """Tell whether a call waits for the user."""
+    return any(call.state == "approval" for call in calls)

@@ -1,0 +1,311 @@
+"""What a session's database can be asked. Plain functions of a connection.
+
+Answers that go on the wire are plain JSON already: rows hold the wire's shape,
+so a page of history is not decoded and encoded again.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..protocol.commands import Cursor
+from ..protocol.fold import status_of
+from .writes import Call
+
+Wire = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """The newest request of the live turn; ``stop_reason`` is None until it closed."""
+
+    step: int
+    model: str
+    closed: bool
+    stop_reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """All that an actor needs to go on where the last one stopped (wire shapes)."""
+
+    ep: str
+    seq: int
+    snapshot: Wire
+    step: Step | None
+    answered_step: int
+    calls: list[Call]
+    turn_usage: list[Wire]
+    queue_rev: int
+    grants: list[str]
+    prefix: Wire | None
+
+
+def load(conn: sqlite3.Connection) -> Loaded:
+    """Read what a session is in the middle of."""
+    snap = snapshot(conn, page=1, page_bytes=0)
+    turn = snap["turn"]
+    if turn is not None:
+        snap["messages"] = _messages(conn, "WHERE m.id=?", (turn["message_id"],))
+    queue = _meta(conn, "queue", {"rev": 0})
+    step = _last_step(conn, turn["id"]) if turn else None
+    return Loaded(
+        ep=epoch(conn),
+        seq=snap["as_of"],
+        snapshot=snap,
+        step=step,
+        answered_step=_answered_step(conn, turn["id"]) if turn else 0,
+        calls=_calls(conn, turn["id"], step.step) if turn and step else [],
+        turn_usage=_usages(conn, turn["id"]) if turn else [],
+        queue_rev=queue["rev"],
+        grants=_meta(conn, "grants") or [],
+        prefix=_meta(conn, "prefix"),
+    )
+
+
+def epoch(conn: sqlite3.Connection) -> str:
+    """Return the id of this log; it changes when the log is replaced."""
+    return str(_meta(conn, "epoch"))
+
+
+def last_seq(conn: sqlite3.Connection) -> int:
+    """Return the seq of the newest committed event, 0 when there is none."""
+    row = conn.execute(
+        "SELECT max((SELECT coalesce(max(seq), 0) FROM events), (SELECT coalesce(max(seq_to), 0) FROM segments))"
+    ).fetchone()
+    return int(row[0])
+
+
+def snapshot(conn: sqlite3.Connection, *, page: int, page_bytes: int) -> Wire:
+    """Return the ``d`` of a snapshot: newest messages until ``page`` or ``page_bytes``, at least one."""
+    conn.execute("BEGIN")
+    try:
+        messages, has_more = page_of(conn, before=None, limit=page, limit_bytes=page_bytes)
+        turn = _live_turn(conn)
+        snap: Wire = {
+            "as_of": last_seq(conn),
+            "session": session(conn),
+            "messages": messages,
+            "page": {"before": messages[0]["id"] if messages and has_more else None, "has_more": has_more},
+            "turn": turn,
+            "queue": [json.loads(row[0]) for row in conn.execute("SELECT data FROM queue ORDER BY pos")],
+            "paused": _meta(conn, "queue", {"paused": False})["paused"],
+            "approvals": [
+                json.loads(row[0])
+                for row in conn.execute("SELECT data FROM approvals WHERE state='open' ORDER BY rowid")
+            ],
+            "tasks": list(_tasks(conn)),
+            "last_outcome": _meta(conn, "last_outcome"),
+        }
+    finally:
+        conn.execute("COMMIT")
+    snap["session"]["status"] = status_of(snap)
+    return snap
+
+
+def session(conn: sqlite3.Connection) -> Wire:
+    """Return the session's facts; ``status`` is as stored, see ``snapshot`` for the derived one."""
+    facts = dict(_meta(conn, "session"))
+    row = conn.execute(
+        "SELECT max((SELECT coalesce(max(ts), 0) FROM events), (SELECT coalesce(max(ts), 0) FROM segments))"
+    ).fetchone()
+    facts["updated_at"] = max(int(row[0]), facts["updated_at"])
+    return facts
+
+
+def page_of(
+    conn: sqlite3.Connection, *, before: str | None, limit: int, limit_bytes: int
+) -> tuple[list[Wire], bool] | tuple[None, bool]:
+    """Return ``(messages oldest first, has_more)`` before a message id, or ``(None, False)`` for an unknown one."""
+    top = _ord_of(conn, before)
+    if top is None:
+        return None, False
+    ids: list[str] = []
+    size = 0
+    rows = conn.execute(
+        "SELECT m.id, (SELECT coalesce(sum(length(p.data)), 0) FROM parts p WHERE p.message_id = m.id)"
+        " FROM messages m WHERE m.removed=0 AND m.ord < ? ORDER BY m.ord DESC LIMIT ?",
+        (top, limit + 1),
+    ).fetchall()
+    for message_id, length in rows[:limit]:
+        if ids and size + length > limit_bytes:
+            break
+        ids.append(message_id)
+        size += length
+    marks = ",".join("?" * len(ids))
+    return _messages(conn, f"WHERE m.id IN ({marks})", tuple(ids)), len(rows) > len(ids)
+
+
+def _ord_of(conn: sqlite3.Connection, message_id: str | None) -> int | None:
+    if message_id is None:
+        return 1 << 62
+    row = conn.execute("SELECT ord FROM messages WHERE id=?", (message_id,)).fetchone()
+    return int(row[0]) if row else None
+
+
+def _messages(conn: sqlite3.Connection, where: str, values: tuple[str, ...]) -> list[Wire]:
+    messages: dict[str, Wire] = {}
+    for row in conn.execute(
+        "SELECT m.id, m.role, m.status, m.turn_id, m.parent_id, m.created_at, m.meta"
+        f" FROM messages m {where} ORDER BY m.ord",
+        values,
+    ):
+        messages[row[0]] = {
+            "id": row[0], "role": row[1], "status": row[2], "turn_id": row[3], "parent_id": row[4],
+            "created_at": row[5], "parts": [], "meta": json.loads(row[6]), "truncated": False,
+        }  # fmt: skip
+    marks = ",".join("?" * len(messages))
+    for message_id, data in conn.execute(
+        f"SELECT message_id, data FROM parts WHERE message_id IN ({marks}) ORDER BY message_id, idx", tuple(messages)
+    ):
+        messages[message_id]["parts"].append(json.loads(data))
+    if any(message["status"] == "streaming" for message in messages.values()):
+        _add_open_text(conn, messages)
+    return list(messages.values())
+
+
+def _add_open_text(conn: sqlite3.Connection, messages: dict[str, Wire]) -> None:
+    """Put the packed deltas onto the parts that are still open."""
+    parts = {part["id"]: part for message in messages.values() for part in message["parts"]}
+    for _, _, delta in _deltas(conn, after=0):
+        part = parts.get(delta["part_id"])
+        if part is not None and part["state"] in ("streaming", "input-streaming"):
+            part[delta["field"]] = (part.get(delta["field"]) or "") + delta["delta"]
+
+
+def _deltas(conn: sqlite3.Connection, *, after: int) -> Iterator[tuple[int, int, Wire]]:
+    for (body,) in conn.execute("SELECT body FROM segments WHERE seq_to > ? ORDER BY seq_to", (after,)):
+        yield from json.loads(body)
+
+
+def replay(conn: sqlite3.Connection, since: Cursor, *, limit: int, limit_bytes: int) -> list[Wire] | None:
+    """Return the events after ``since`` with ``covers`` over collapsed deltas, or None when a snapshot is cheaper.
+
+    None as well when the cursor belongs to another epoch or is ahead of the log.
+    """
+    conn.execute("BEGIN")
+    try:
+        top = last_seq(conn)
+        if since.ep != epoch(conn) or since.seq > top or top - since.seq > limit:
+            return None
+        events = [_rehydrate(conn, *row) for row in conn.execute(
+            "SELECT seq, ts, turn_id, type, body FROM events WHERE seq > ? ORDER BY seq", (since.seq,)
+        )]  # fmt: skip
+        live = _live_turn(conn)
+        turn = live["id"] if live else None
+        events += [
+            {"seq": seq, "ts": ts, "turn": turn, "type": "part.delta", "d": delta}
+            for seq, ts, delta in _deltas(conn, after=since.seq)
+            if seq > since.seq
+        ]
+    finally:
+        conn.execute("COMMIT")
+    events.sort(key=lambda event: event["seq"])
+    if sum(len(str(event["d"])) for event in events) > limit_bytes:
+        return None
+    return list(_close_gaps(events, since.seq))
+
+
+def _rehydrate(conn: sqlite3.Connection, seq: int, ts: int, turn: str | None, kind: str, body: str) -> Wire:
+    d = json.loads(body)
+    if "ref" in d:
+        match kind:
+            case "message.updated":
+                d = {"message": _messages(conn, "WHERE m.id=?", (d["ref"],))[0]}
+            case "part.done":
+                d = {"message_id": d["message_id"], "part": _part(conn, d["ref"])}
+            case _:
+                part = _part(conn, d["ref"])
+                names = ("state", "running", "rev", "input", "output", "error", "reason", "started_at", "ended_at")
+                d = {"part_id": part["id"], **{name: part[name] for name in names if part[name] is not None}}
+    return {"seq": seq, "ts": ts, "turn": turn, "type": kind, "d": d}
+
+
+def _part(conn: sqlite3.Connection, part_id: str) -> Wire:
+    return json.loads(conn.execute("SELECT data FROM parts WHERE id=?", (part_id,)).fetchone()[0])
+
+
+def _close_gaps(events: list[Wire], after: int) -> Iterator[Wire]:
+    """Where deltas have been dropped, let the next event answer for their numbers."""
+    last = after
+    for event in events:
+        seq = event["seq"]
+        if seq > last + 1:
+            event = {"covers": [last + 1, seq], **{k: v for k, v in event.items() if k != "seq"}}
+        yield event
+        last = seq
+
+
+def api_history(conn: sqlite3.Connection) -> list[tuple[str, list[Wire]]]:
+    """Return ``(role, content)`` of every message of the API's history, in order, verbatim."""
+    rows = conn.execute(
+        "SELECT b.role, b.body FROM api_blocks b JOIN turns t ON t.id = b.turn_id ORDER BY t.ord, b.step, b.ord"
+    )
+    return [(role, json.loads(body)) for role, body in rows]
+
+
+def find_ack(conn: sqlite3.Connection, cmd_id: str, message_id: str | None) -> Wire | None:
+    """Return the ack a command got before, by its id or by the message it sent."""
+    row = conn.execute("SELECT ack FROM commands WHERE cmd_id=?", (cmd_id,)).fetchone()
+    if row is None and message_id is not None:
+        row = conn.execute(
+            "SELECT ack FROM commands WHERE message_id=? AND json_extract(ack, '$.status')='accepted'", (message_id,)
+        ).fetchone()
+    return json.loads(row[0]) if row else None
+
+
+def _meta(conn: sqlite3.Connection, key: str, default: Any = None) -> Any:
+    row = conn.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
+    return json.loads(row[0]) if row else default
+
+
+def _live_turn(conn: sqlite3.Connection) -> Wire | None:
+    row = conn.execute(
+        "SELECT id, trigger, message_id, mode, status, step, attempt, started_at FROM turns WHERE live = 1"
+    ).fetchone()
+    names = ("id", "trigger", "message_id", "mode", "status", "step", "attempt", "started_at")
+    return dict(zip(names, row, strict=True)) if row else None
+
+
+def _last_step(conn: sqlite3.Connection, turn_id: str) -> Step | None:
+    row = conn.execute(
+        "SELECT step, model, closed, stop_reason FROM steps WHERE turn_id=? ORDER BY step DESC LIMIT 1", (turn_id,)
+    ).fetchone()
+    return Step(step=row[0], model=row[1], closed=bool(row[2]), stop_reason=row[3]) if row else None
+
+
+def _answered_step(conn: sqlite3.Connection, turn_id: str) -> int:
+    """Return the newest step whose tool results went into the API's history, 0 when none did."""
+    row = conn.execute("SELECT coalesce(max(step), 0) FROM api_blocks WHERE turn_id=? AND ord=1", (turn_id,)).fetchone()
+    return int(row[0])
+
+
+def _usages(conn: sqlite3.Connection, turn_id: str) -> list[Wire]:
+    rows = conn.execute("SELECT usage FROM steps WHERE turn_id=? AND usage IS NOT NULL", (turn_id,))
+    return [json.loads(row[0]) for row in rows]
+
+
+def _calls(conn: sqlite3.Connection, turn_id: str, step: int) -> list[Call]:
+    rows = conn.execute(
+        "SELECT id, turn_id, step, ord, part_id, name, input, effect, state, attempt, started_at, ended_at, result"
+        " FROM tool_calls WHERE turn_id=? AND step=? ORDER BY ord",
+        (turn_id, step),
+    )
+    return [
+        Call(
+            id=row[0], turn_id=row[1], step=row[2], ord=row[3], part_id=row[4], name=row[5], input=json.loads(row[6]),
+            effect=row[7], state=row[8], attempt=row[9], started_at=row[10], ended_at=row[11],
+            result=json.loads(row[12]) if row[12] else None,
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def _tasks(conn: sqlite3.Connection) -> Iterator[Wire]:
+    names = ("id", "title", "description", "mode", "status", "created_at", "completed_at", "turn_id", "rev")
+    for row in conn.execute(f"SELECT {', '.join(names)} FROM tasks ORDER BY created_at, id"):
+        yield dict(zip(names, row, strict=True))

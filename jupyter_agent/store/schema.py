@@ -1,0 +1,123 @@
+"""The tables, as a diary: each change to them is one more small function, never an edit.
+
+A session's database::
+
+    meta        one fact a row: session, epoch, gen, prefix, last_outcome, grants
+    messages    the transcript           parts       what messages are made of
+    turns       one user message to rest steps       requests to the model, by turn
+    api_blocks  the API's own history, verbatim: resent byte for byte, never edited
+    tool_calls  the ledger of side effects: intent before, result after
+    approvals   questions to the user    commands    what was asked and answered, by cmd_id
+    queue       messages that wait       tasks       things to do later
+    events      durable events but deltas            segments    packed deltas of the live turn
+
+``segments`` are dropped when their turn ends: by then ``parts`` hold the text.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlite_utils import Migrations
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+APPLICATION_ID = 0x4A414750  # "JAGP"
+SCHEMA_VERSION = 1
+
+session_migrations = Migrations("jupyter_agent.session")
+index_migrations = Migrations("jupyter_agent.index")
+
+
+def _run(db: Database, script: str) -> None:
+    for statement in script.split(";"):
+        if statement.strip():
+            db.conn.execute(statement)
+
+
+@session_migrations()
+def m001_session(db: Database) -> None:
+    """Create a session's tables."""
+    _run(
+        db,
+        """
+        CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+        CREATE TABLE messages (
+            id TEXT PRIMARY KEY, ord INTEGER NOT NULL UNIQUE, parent_id TEXT, role TEXT NOT NULL,
+            status TEXT NOT NULL, turn_id TEXT, content TEXT NOT NULL DEFAULT '', created_at INTEGER NOT NULL,
+            meta TEXT NOT NULL DEFAULT '{}', removed INTEGER NOT NULL DEFAULT 0
+        );
+        CREATE INDEX idx_messages_created ON messages(created_at);
+        CREATE TABLE parts (
+            id TEXT PRIMARY KEY, message_id TEXT NOT NULL REFERENCES messages(id), idx INTEGER NOT NULL,
+            type TEXT NOT NULL, state TEXT, tool_call_id TEXT, data TEXT NOT NULL, UNIQUE (message_id, idx)
+        );
+        CREATE TABLE turns (
+            id TEXT PRIMARY KEY, ord INTEGER NOT NULL UNIQUE, message_id TEXT NOT NULL, mode TEXT NOT NULL,
+            trigger TEXT NOT NULL, status TEXT NOT NULL, step INTEGER NOT NULL DEFAULT 0,
+            attempt INTEGER NOT NULL DEFAULT 0, outcome TEXT, error TEXT, usage TEXT,
+            started_at INTEGER NOT NULL, ended_at INTEGER,
+            live INTEGER GENERATED ALWAYS AS (CASE WHEN status = 'ended' THEN NULL ELSE 1 END) VIRTUAL
+        );
+        CREATE UNIQUE INDEX one_live_turn ON turns(live);
+        CREATE TABLE steps (
+            turn_id TEXT NOT NULL, step INTEGER NOT NULL, model TEXT NOT NULL, request_id TEXT, stop_reason TEXT,
+            usage TEXT, closed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (turn_id, step)
+        ) WITHOUT ROWID;
+        CREATE TABLE api_blocks (
+            turn_id TEXT NOT NULL, step INTEGER NOT NULL, ord INTEGER NOT NULL, role TEXT NOT NULL,
+            body TEXT NOT NULL, PRIMARY KEY (turn_id, step, ord)
+        ) WITHOUT ROWID;
+        CREATE TABLE tool_calls (
+            id TEXT PRIMARY KEY, turn_id TEXT NOT NULL, step INTEGER NOT NULL, ord INTEGER NOT NULL,
+            part_id TEXT NOT NULL, name TEXT NOT NULL, input TEXT NOT NULL, effect TEXT NOT NULL,
+            state TEXT NOT NULL, attempt INTEGER NOT NULL DEFAULT 0, started_at INTEGER, ended_at INTEGER,
+            result TEXT
+        );
+        CREATE INDEX idx_tool_calls_turn ON tool_calls(turn_id, step, ord);
+        CREATE TABLE approvals (
+            id TEXT PRIMARY KEY, tool_call_id TEXT NOT NULL UNIQUE, part_id TEXT NOT NULL,
+            state TEXT NOT NULL, rev INTEGER NOT NULL, data TEXT NOT NULL, requested_at INTEGER NOT NULL,
+            expires_at INTEGER, decision TEXT, scope TEXT, reason TEXT, decided_by TEXT, road TEXT, decided_at INTEGER
+        );
+        CREATE TABLE queue (
+            id TEXT PRIMARY KEY, pos INTEGER NOT NULL, message_id TEXT NOT NULL, data TEXT NOT NULL
+        );
+        CREATE TABLE commands (
+            cmd_id TEXT PRIMARY KEY, type TEXT NOT NULL, message_id TEXT, ack TEXT NOT NULL, created_at INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        CREATE INDEX idx_commands_message ON commands(message_id) WHERE message_id IS NOT NULL;
+        CREATE TABLE tasks (
+            id TEXT PRIMARY KEY, title TEXT NOT NULL, description TEXT NOT NULL, mode TEXT NOT NULL,
+            status TEXT NOT NULL DEFAULT 'pending', created_at INTEGER NOT NULL, completed_at INTEGER,
+            turn_id TEXT, rev INTEGER NOT NULL
+        );
+        CREATE INDEX idx_tasks_status ON tasks(status, created_at);
+        CREATE TABLE events (
+            seq INTEGER PRIMARY KEY, ts INTEGER NOT NULL, turn_id TEXT, type TEXT NOT NULL, body TEXT NOT NULL
+        );
+        CREATE TABLE segments (
+            seq_to INTEGER PRIMARY KEY, seq_from INTEGER NOT NULL, ts INTEGER NOT NULL, turn_id TEXT, body TEXT NOT NULL
+        );
+        CREATE TABLE attachments (
+            sha256 TEXT PRIMARY KEY, mime TEXT NOT NULL, name TEXT NOT NULL, bytes INTEGER NOT NULL
+        )
+        """,
+    )
+
+
+@index_migrations()
+def m001_index(db: Database) -> None:
+    """Create the list of sessions, which can be rebuilt from their own databases."""
+    _run(
+        db,
+        """
+        CREATE TABLE sessions (
+            id TEXT PRIMARY KEY, updated_at INTEGER NOT NULL, archived_at INTEGER, notebook_path TEXT,
+            title TEXT NOT NULL, data TEXT NOT NULL, stamp TEXT NOT NULL
+        ) WITHOUT ROWID;
+        CREATE INDEX idx_sessions_updated ON sessions(updated_at DESC, id);
+        CREATE INDEX idx_sessions_notebook ON sessions(notebook_path) WHERE notebook_path IS NOT NULL
+        """,
+    )

@@ -1,0 +1,245 @@
+"""``SessionStore``: one session's database, written a batch at a time.
+
+::
+
+    batch ──► BEGIN IMMEDIATE; am I still the owner (gen)? ──► rows of each event, ledger rows ──► COMMIT
+                                    │ no: StoreLocked, nothing written
+    events but deltas  → events (those whose truth is a row by reference) + the row they change
+    deltas             → one row of segments a batch; gone when the turn ends
+
+Every method is synchronous and belongs to the session's own thread; the
+event loop never waits for a disk. Reading is in ``reading``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import uuid
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from sqlite_utils import Database
+
+from ..errors import StoreError, StoreLocked, StoreTooNew, StoreUnwritable
+from ..protocol.content import Session
+from ..protocol.events import Event, MessageUpdated, PartDelta, PartDone, ToolStateChanged, TurnEnded
+from ..protocol.frames import Recorded, dump_json
+from ..protocol.plain import to_plain
+from .projection import project, put_meta
+from .schema import APPLICATION_ID, SCHEMA_VERSION, session_migrations
+from .writes import Batch, Call, Decide, PutBlocks, PutCall, PutCommand, PutMeta, PutSession, Write
+
+DB_NAME = "session.db"
+LOCK_NAME = "session.lock"
+BLOBS = "blobs"
+
+
+class SessionStore:
+    """The one writer of a session's database."""
+
+    def __init__(self, folder: Path, db: Database, lock: FileLock, gen: int) -> None:
+        self.folder = folder
+        self.db = db
+        self._lock = lock
+        self._gen = gen
+        self._full = False
+
+    # -- opening and closing -----------------------------------------------------
+
+    @classmethod
+    def create(cls, folder: Path, session: Session) -> SessionStore:
+        """Make the folder and the database of a new session."""
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise StoreUnwritable(
+                f"The session could not be stored: {error.strerror}.",
+                hint="Check the disk and the permissions of the data directory.",
+            ) from None
+        store = cls.open(folder)
+        store.commit(
+            Batch(writes=[PutMeta(key="epoch", value=str(uuid.uuid4())), PutSession(session=session)], full=True)
+        )
+        return store
+
+    @classmethod
+    def open(cls, folder: Path) -> SessionStore:
+        """Own the session of this folder. Raises ``StoreLocked``, ``StoreTooNew`` or ``StoreError``."""
+        lock = FileLock(str(folder / LOCK_NAME), thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise StoreLocked(
+                "Another Jupyter server has this session open.", hint="Close it there, then try again."
+            ) from None
+        try:
+            db = connect(folder / DB_NAME)
+            _migrate(db)
+            return cls(folder, db, lock, _take_over(db))
+        except BaseException:
+            lock.release()
+            raise
+
+    def close(self) -> None:
+        """Close the database (which folds the write-ahead log into it) and let go of the session."""
+        try:
+            self.db.conn.close()
+        finally:
+            self._lock.release()
+
+    def destroy(self) -> None:
+        """Delete the session from the disk."""
+        self.db.conn.close()
+        self._lock.release()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # -- the one way to write ----------------------------------------------------
+
+    def commit(self, batch: Batch) -> None:
+        """Write the batch in one transaction, or nothing of it. Raises ``StoreError``."""
+        conn = self.db.conn
+        try:
+            self._synchronous(full=batch.full)
+            conn.execute("BEGIN IMMEDIATE")
+            try:
+                self._check_owner(conn)
+                for recorded in batch.events:
+                    project(conn, recorded)
+                self._log(conn, batch.events)
+                for write in batch.writes:
+                    self._write(conn, write)
+                conn.execute("COMMIT")
+            except BaseException:
+                if conn.in_transaction:
+                    conn.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise as_store_error(error) from error
+
+    def _synchronous(self, *, full: bool) -> None:
+        # A FULL commit fsyncs the whole log, so it hardens the NORMAL ones before it too.
+        if full != self._full:
+            self.db.conn.execute(f"PRAGMA synchronous={'FULL' if full else 'NORMAL'}")
+            self._full = full
+
+    def _check_owner(self, conn: sqlite3.Connection) -> None:
+        row = conn.execute("SELECT value FROM meta WHERE key='gen'").fetchone()
+        if row is None or int(row[0]) != self._gen:
+            raise StoreLocked("Another Jupyter server took this session over.")
+
+    def _log(self, conn: sqlite3.Connection, events: list[Recorded]) -> None:
+        run: list[Recorded] = []
+        for recorded in events:
+            if isinstance(recorded.event, PartDelta):
+                run.append(recorded)
+            else:
+                conn.execute(
+                    "INSERT INTO events (seq, ts, turn_id, type, body) VALUES (?,?,?,?,?)",
+                    (recorded.seq, recorded.ts, recorded.turn, recorded.event.tag, dump_json(_logged(recorded.event))),
+                )
+        # Deltas of a turn that ended within the same batch have done their work already.
+        if run and not any(isinstance(r.event, TurnEnded) for r in events):
+            body = dump_json([[r.seq, r.ts, to_plain(r.event)] for r in run])
+            conn.execute(
+                "INSERT INTO segments (seq_to, seq_from, ts, turn_id, body) VALUES (?,?,?,?,?)",
+                (run[-1].seq, run[0].seq, run[-1].ts, run[-1].turn, body),
+            )
+
+    def _write(self, conn: sqlite3.Connection, write: Write) -> None:
+        match write:
+            case PutSession(session=session):
+                put_meta(conn, "session", to_plain(session))
+            case PutMeta(key=key, value=value):
+                put_meta(conn, key, value)
+            case PutCommand():
+                conn.execute(
+                    "INSERT INTO commands (cmd_id, type, message_id, ack, created_at) VALUES (?,?,?,?,?)",
+                    (write.cmd_id, write.type, write.message_id, dump_json(write.ack), write.created_at),
+                )
+            case PutBlocks():
+                conn.execute(
+                    "INSERT INTO api_blocks (turn_id, step, ord, role, body) VALUES (?,?,?,?,?)",
+                    (write.turn_id, write.step, write.ord, write.role, dump_json(write.content)),
+                )
+            case PutCall(call=call):
+                _put_call(conn, call)
+            case Decide():
+                conn.execute("UPDATE approvals SET scope=? WHERE id=?", (write.scope, write.approval_id))
+
+
+# -- rows ---------------------------------------------------------------------------
+
+
+def connect(path: Path, *, read_only: bool = False) -> Database:
+    """Open a database the way all of ours are opened: WAL, foreign keys, our own transactions."""
+    mode = "ro" if read_only else "rwc"
+    try:
+        conn = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+        )
+        conn.execute("PRAGMA busy_timeout=2000")
+        if not read_only:
+            conn.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            conn.execute("PRAGMA journal_mode=WAL")
+            conn.execute("PRAGMA synchronous=NORMAL")
+            conn.execute("PRAGMA foreign_keys=ON")
+    except sqlite3.Error as error:
+        raise as_store_error(error) from error
+    return Database(conn, execute_plugins=False)
+
+
+def as_store_error(error: sqlite3.Error) -> StoreError:
+    """Return SQLite's complaint as something a user can act on."""
+    text = str(error)
+    name = getattr(error, "sqlite_errorname", "")
+    if name in {"SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_IOERR"} or "readonly" in text:
+        return StoreUnwritable(
+            f"The session could not be stored: {text}.",
+            hint="Check the disk's free space and the permissions of the data directory.",
+        )
+    return StoreError(f"The session's database refused: {text}.")
+
+
+def _migrate(db: Database) -> None:
+    version = db.conn.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise StoreTooNew(
+            "This session was written by a newer jupyter-agent-panel.", hint="Upgrade jupyter-agent-panel."
+        )
+    if version < SCHEMA_VERSION:
+        session_migrations.apply(db)
+        db.conn.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        db.conn.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+
+def _take_over(db: Database) -> int:
+    row = db.conn.execute("SELECT value FROM meta WHERE key='gen'").fetchone()
+    gen = (int(row[0]) if row else 0) + 1
+    put_meta(db.conn, "gen", gen)
+    return gen
+
+
+def _put_call(conn: sqlite3.Connection, call: Call) -> None:
+    conn.execute(
+        "INSERT OR REPLACE INTO tool_calls (id, turn_id, step, ord, part_id, name, input, effect, state, attempt,"
+        " started_at, ended_at, result) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        (
+            call.id, call.turn_id, call.step, call.ord, call.part_id, call.name, dump_json(call.input), call.effect,
+            call.state, call.attempt, call.started_at, call.ended_at, dump_json(call.result),
+        ),
+    )  # fmt: skip
+
+
+def _logged(event: Event) -> Any:
+    """What the log keeps: by reference where a row holds the same, maybe large, truth."""
+    match event:
+        case PartDone(message_id=message_id, part=part):
+            return {"message_id": message_id, "ref": part.id}
+        case MessageUpdated(message=message):
+            return {"ref": message.id}
+        case ToolStateChanged(part_id=part_id, output=output) if output is not None:
+            return {"ref": part_id}
+        case _:
+            return to_plain(event)

@@ -1,0 +1,97 @@
+"""What one transaction holds: events that every view will see, and ledger rows that none does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..protocol.content import Effect, Json, Session
+from ..protocol.frames import Recorded
+
+CallState = Literal["pending", "approval", "approved", "executing", "done"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutSession:
+    """The session's facts changed."""
+
+    session: Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutMeta:
+    """One row of ``meta``; ``value`` is stored as JSON."""
+
+    key: str
+    value: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutCommand:
+    """A command and the ack it got, so that a repetition has no effect."""
+
+    cmd_id: str
+    type: str
+    ack: dict[str, Any]
+    message_id: str | None
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutBlocks:
+    """One message of the API's history, verbatim. Step 0 holds what the user said."""
+
+    turn_id: str
+    step: int
+    ord: int
+    role: Literal["user", "assistant"]
+    content: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A row of the tool ledger. ``result`` is the exact ``tool_result`` block."""
+
+    id: str
+    turn_id: str
+    step: int
+    ord: int
+    part_id: str
+    name: str
+    input: Json
+    effect: Effect
+    state: CallState = "pending"
+    attempt: int = 0
+    started_at: int | None = None
+    ended_at: int | None = None
+    result: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutCall:
+    """The call as it is now."""
+
+    call: Call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decide:
+    """How far an answer reaches; its event says the rest."""
+
+    approval_id: str
+    scope: str
+
+
+Write = PutSession | PutMeta | PutCommand | PutBlocks | PutCall | Decide
+
+
+@dataclass(slots=True)
+class Batch:
+    """One transaction. ``full``: it must survive a power cut, not only a crash of the process."""
+
+    events: list[Recorded] = field(default_factory=list[Recorded])
+    writes: list[Write] = field(default_factory=list[Write])
+    full: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.events or self.writes)
