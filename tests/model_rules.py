@@ -169,8 +169,7 @@ class Rules:
         _check_calls(messages, {t["name"] for t in body.get("tools") or [] if "name" in t})
         if messages[-1]["role"] == "assistant" and digest(body) not in self.paused:
             raise _Bad(
-                "This model does not support assistant message prefill. "
-                "The conversation must end with a user message."
+                "This model does not support assistant message prefill. The conversation must end with a user message."
             )
 
     def _check_message(self, i: int, message: Json, messages: list[Json], offer: Offer) -> None:
@@ -200,9 +199,7 @@ class Rules:
         fields = _FIELDS.get(kind)
         if fields is None:
             if canonical(block) not in self.issued:
-                raise _Bad(
-                    f"{path}: Input tag '{kind}' found using 'type' does not match any of the expected tags"
-                )
+                raise _Bad(f"{path}: Input tag '{kind}' found using 'type' does not match any of the expected tags")
             return
         extra = set(block) - fields
         if extra and canonical(block) not in self.issued:
@@ -242,8 +239,7 @@ class Rules:
         message = body["messages"][i]
         blocks = _blocks(message)
         return any(
-            wanted
-            == digest({**body, "messages": [*body["messages"][:i], {**message, "content": blocks[:j]}]})
+            wanted == digest({**body, "messages": [*body["messages"][:i], {**message, "content": blocks[:j]}]})
             for j in range(1, len(blocks))
         )
 
@@ -365,9 +361,7 @@ def _check_result(path: str, block: Json) -> None:
             case "document" | "search_result":
                 pass
             case other:
-                raise _Bad(
-                    f"{where}: Input tag '{other}' found using 'type' does not match any of the expected tags"
-                )
+                raise _Bad(f"{where}: Input tag '{other}' found using 'type' does not match any of the expected tags")
 
 
 def _check_image(path: str, block: Json) -> None:
@@ -420,9 +414,7 @@ def _check_calls(messages: list[Json], declared: set[str]) -> None:
             if block["id"] in seen:
                 raise _Bad("messages: `tool_use` ids must be unique")
             if block["name"] not in declared:
-                raise _Bad(
-                    f"messages.{i}: `tool_use` refers to tool `{block['name']}`, which `tools` does not define"
-                )
+                raise _Bad(f"messages.{i}: `tool_use` refers to tool `{block['name']}`, which `tools` does not define")
             seen.add(block["id"])
             open_calls[block["id"]] = block["name"]
     if open_calls:

@@ -535,9 +535,7 @@ class ModelServer:
         message = _message(request, content, "end_turn", self._usage(request) | {"output_tokens": 4})
         await _send_json(writer, 200, message, {"request-id": request.request_id})
 
-    async def _answer(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request
-    ) -> None:
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
         watch = asyncio.ensure_future(_until_closed(reader))
         play = asyncio.ensure_future(self._play(writer, request))
         try:
@@ -598,9 +596,7 @@ class ModelServer:
 class _Stream:
     """Writes one reply as server-sent events."""
 
-    def __init__(
-        self, server: ModelServer, writer: asyncio.StreamWriter, request: Request, reply: Reply
-    ) -> None:
+    def __init__(self, server: ModelServer, writer: asyncio.StreamWriter, request: Request, reply: Reply) -> None:
         self._server = server
         self._writer = writer
         self._request = request
@@ -665,9 +661,7 @@ class _Stream:
         delta: dict[str, Json] = {"stop_reason": stop_reason, "stop_sequence": None}
         if self._reply.stop_details is not None:
             delta["stop_details"] = dict(self._reply.stop_details)
-        await self._event(
-            "message_delta", {"delta": delta, "usage": {**self._usage, "output_tokens": output}}
-        )
+        await self._event("message_delta", {"delta": delta, "usage": {**self._usage, "output_tokens": output}})
         await self._event("message_stop", {})
 
     async def _part(self, part: Part) -> None:
@@ -819,9 +813,7 @@ async def _send_error(writer: asyncio.StreamWriter, error: HttpError, request_id
         await writer.drain()
         return
     detail = {"type": error.type or type, "message": error.message or message}
-    await _send_json(
-        writer, error.status, {"type": "error", "error": detail, "request_id": request_id}, headers
-    )
+    await _send_json(writer, error.status, {"type": "error", "error": detail, "request_id": request_id}, headers)
 
 
 async def _end_chunks(writer: asyncio.StreamWriter) -> None:

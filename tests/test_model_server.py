@@ -81,9 +81,7 @@ def test_a_reply_of_every_kind_reaches_the_sdk_as_it_was_scripted(
     assert server.refusals == [] and server.remaining == 0
 
 
-def test_thinking_is_empty_unless_a_summary_is_asked_for(
-    server: ModelServer, client: anthropic.Anthropic
-) -> None:
+def test_thinking_is_empty_unless_a_summary_is_asked_for(server: ModelServer, client: anthropic.Anthropic) -> None:
     server.script([Reply(Think("secret"), "said")])
     blocks = [b.to_dict() for b in ask(client, [user("hi")]).content]
     assert blocks[0]["thinking"] == "" and blocks[0]["signature"]
@@ -122,9 +120,7 @@ def test_a_gate_holds_the_stream(server: ModelServer, client: anthropic.Anthropi
         assert "".join(texts) == " after"
 
 
-def test_words_makes_so_many_tokens_and_each_send_is_timed(
-    server: ModelServer, client: anthropic.Anthropic
-) -> None:
+def test_words_makes_so_many_tokens_and_each_send_is_timed(server: ModelServer, client: anthropic.Anthropic) -> None:
     server.script([words(100)])
     ask(client, [user("hi")])
     assert len(server.tokens) == 100
@@ -132,9 +128,7 @@ def test_words_makes_so_many_tokens_and_each_send_is_timed(
     assert times == sorted(times)
 
 
-def test_what_was_sent_before_counts_as_read_from_the_cache(
-    server: ModelServer, client: anthropic.Anthropic
-) -> None:
+def test_what_was_sent_before_counts_as_read_from_the_cache(server: ModelServer, client: anthropic.Anthropic) -> None:
     server.script(["one", "two"])
     mark: dict[str, Any] = {"cache_control": {"type": "ephemeral"}}
     first = ask(client, [user("hi")], **mark)
@@ -151,19 +145,12 @@ def test_a_clean_early_end_leaves_no_stop_reason(server: ModelServer, client: an
 
 def test_models_and_token_counts_are_served(server: ModelServer, client: anthropic.Anthropic) -> None:
     assert MODEL in {m.id for m in client.models.list()}
-    assert (
-        client.messages.count_tokens(model=MODEL, messages=[{"role": "user", "content": "hi"}]).input_tokens
-        > 0
-    )
+    assert client.messages.count_tokens(model=MODEL, messages=[{"role": "user", "content": "hi"}]).input_tokens > 0
 
 
-def test_a_request_without_stream_takes_nothing_from_a_script(
-    server: ModelServer, client: anthropic.Anthropic
-) -> None:
+def test_a_request_without_stream_takes_nothing_from_a_script(server: ModelServer, client: anthropic.Anthropic) -> None:
     server.script(["kept"])
-    message = client.messages.create(
-        model=MODEL, max_tokens=10, messages=[{"role": "user", "content": "title?"}]
-    )
+    message = client.messages.create(model=MODEL, max_tokens=10, messages=[{"role": "user", "content": "title?"}])
     assert message.content[0].to_dict()["text"] == server.plain_reply
     assert server.remaining == 1
 
@@ -233,9 +220,7 @@ def test_it_refuses(case: str, server: ModelServer, client: anthropic.Anthropic)
     assert len(server.refusals) == 1 and server.remaining == 1
 
 
-def test_it_refuses_a_thinking_block_whose_prefix_changed(
-    server: ModelServer, client: anthropic.Anthropic
-) -> None:
+def test_it_refuses_a_thinking_block_whose_prefix_changed(server: ModelServer, client: anthropic.Anthropic) -> None:
     server.script([Reply(Think("Hm."), "said"), "fine"])
     turn = assistant(*ask(client, [user("first")]).content)
     with pytest.raises(anthropic.BadRequestError, match="bound to a different conversation") as caught:

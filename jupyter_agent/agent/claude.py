@@ -26,10 +26,11 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..settings import Settings
 from . import faults
+from .choose import sends_a_key
 from .faults import Fault
 from .model import (
     ApiMessage,
@@ -69,9 +70,7 @@ _MODELS_FRESH_S = 300.0
 _MODELS_TIMEOUT_S = 10.0
 
 Transport = Callable[[], "httpx2.AsyncBaseTransport"]
-Feature = Literal[
-    "thinking", "cache_control", "output_config", "eager_input_streaming", "system_role", "bearer"
-]
+Feature = Literal["thinking", "cache_control", "output_config", "eager_input_streaming", "system_role", "bearer"]
 
 
 class ClaudeModel:
@@ -168,11 +167,13 @@ class ClaudeModel:
                     translated = reading.translate(event)
                     if translated is not None:
                         yield translated
-                yield self._closed(stream, reading)
+                closed = self._closed(stream, reading)
         except _Failed:
             raise
         except Exception as error:
             raise _Failed(self._classify(sdk, error, reading, request.model)) from error
+        # Only now: who stops listening at the last event leaves no connection open.
+        yield closed
 
     def _check_content_type(self, sdk: _Sdk, stream: AsyncMessageStream[Any]) -> None:
         content_type = stream.response.headers.get("content-type", "")
@@ -244,6 +245,8 @@ class ClaudeModel:
         if feature is None:
             return None
         self._missing.setdefault(request.model, set()).add(feature)
+        if feature == "bearer":
+            return ("key_header", "The endpoint did not take the key as a bearer token; sending it as x-api-key.")
         return (
             "parameter_dropped",
             f"{request.model} does not take {_FEATURE_NAMES[feature]}; asking without it.",
@@ -352,39 +355,30 @@ class ClaudeModel:
         """Import and set up the SDK. Runs in a thread."""
         try:
             modules = [importlib.import_module(name) for name in _MODULES]
-            sdk = _Sdk(anthropic=modules[0], httpx2=modules[1], client=cast(Any, None))
             rehearse(modules[0], modules[1])
         except Exception as error:
             logger.debug("The SDK could not be loaded", exc_info=error)
             raise _Failed(faults.not_loaded(str(error))) from error
-        sdk.client = self._client(sdk)
-        return sdk
+        return _Sdk(anthropic=modules[0], httpx2=modules[1], client=self._client(modules[0], modules[1]))
 
-    def _client(self, sdk: _Sdk) -> anthropic.AsyncAnthropic:
+    def _client(self, sdk: Any, http: Any) -> anthropic.AsyncAnthropic:
         settings = self._settings
         options: dict[str, Any] = {
             "max_retries": 0,
-            "timeout": sdk.httpx2.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s),
+            "timeout": http.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s),
         }
         if self._transport is not None:
-            http = sdk.httpx2.AsyncClient(transport=self._transport(), trust_env=False)
-            return sdk.anthropic.AsyncAnthropic(
-                api_key="demo", base_url="http://demo.localhost", http_client=http, **options
-            )
+            carrier = http.AsyncClient(transport=self._transport(), trust_env=False)
+            return sdk.AsyncAnthropic(api_key="demo", base_url="http://demo.localhost", http_client=carrier, **options)
         options["base_url"] = settings.base_url
         options["default_headers"] = settings.default_headers or None
         try:
-            client = sdk.anthropic.AsyncAnthropic(api_key=settings.api_key, **options)
-            if (
-                client.api_key
-                or client.auth_token
-                or client.credentials
-                or _sends_a_key(settings.default_headers)
-            ):
+            client = sdk.AsyncAnthropic(api_key=settings.api_key, **options)
+            if client.api_key or client.auth_token or client.credentials or sends_a_key(settings.default_headers):
                 return client
             if "anthropic.com" not in client.base_url.host:
-                return sdk.anthropic.AsyncAnthropic(api_key=PLACEHOLDER_KEY, **options)
-        except (sdk.anthropic.AnthropicError, ValueError) as error:
+                return sdk.AsyncAnthropic(api_key=PLACEHOLDER_KEY, **options)
+        except (sdk.AnthropicError, ValueError) as error:
             raise _Failed(faults.no_credentials(str(error))) from error
         raise _Failed(faults.no_credentials())
 
@@ -425,7 +419,6 @@ _FEATURE_NAMES: dict[Feature, str] = {
     "output_config": "an effort level",
     "eager_input_streaming": "eager tool input",
     "system_role": "notes in the system role",
-    "bearer": "the key as a bearer token",
 }
 
 _REFUSALS: tuple[tuple[Feature, re.Pattern[str]], ...] = (
@@ -444,9 +437,7 @@ def _messages(messages: list[ApiMessage], *, system_role: bool) -> list[dict[str
     for message in messages:
         if message.role == "system" and not system_role and written and written[-1]["role"] == "user":
             previous = written.pop()
-            written.append(
-                {"role": "user", "content": [*previous["content"], *map(_as_note, message.content)]}
-            )
+            written.append({"role": "user", "content": [*previous["content"], *map(_as_note, message.content)]})
         else:
             written.append({"role": message.role, "content": message.content})
     return written
@@ -460,10 +451,6 @@ def _tools(tools: list[dict[str, Any]], *, eager: bool) -> list[dict[str, Any]]:
     if eager:
         return tools
     return [{k: v for k, v in tool.items() if k != "eager_input_streaming"} for tool in tools]
-
-
-def _sends_a_key(headers: dict[str, str]) -> bool:
-    return any(name.lower() in ("authorization", "x-api-key") for name in headers)
 
 
 def _model_info(model: Any) -> ModelInfo:

@@ -4,7 +4,7 @@
 
     before the first byte   HTTP status · connection · timeout            → of_status, of_connection
     in the stream           error event · cut · stall · garbage           → of_status, cut, stalled, malformed
-    at its end              no stop reason · refusal · context full       → truncated, of_stop
+    at its end              no stop reason · a call that is no JSON       → truncated, bad_input
 
 Each becomes a ``Fault``: the ``ModelError`` to show, and whether asking again
 by ourselves makes sense. This file knows no library; the door that catches
@@ -16,7 +16,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ..errors import ModelError
 
@@ -71,22 +70,16 @@ class _Words:
 
 
 _WORDS = {
-    "overloaded_error": _Words(
-        "overloaded", "Claude is overloaded right now.", "Try again in a moment.", again=True
-    ),
+    "overloaded_error": _Words("overloaded", "Claude is overloaded right now.", "Try again in a moment.", again=True),
     "rate_limit_error": _Words(
         "rate_limited",
         "The rate limit of this API key is reached.",
         "Wait a little, then try again.",
         again=True,
     ),
-    "api_error": _Words(
-        "server_error", "Claude's API had an internal error.", "Try again in a moment.", again=True
-    ),
+    "api_error": _Words("server_error", "Claude's API had an internal error.", "Try again in a moment.", again=True),
     "timeout_error": _Words("timeout", "Claude's API took too long to answer.", "Try again.", again=True),
-    "conflict_error": _Words(
-        "conflict", "Claude's API was busy with the same request.", "Try again.", again=True
-    ),
+    "conflict_error": _Words("conflict", "Claude's API was busy with the same request.", "Try again.", again=True),
     "authentication_error": _Words("auth", "The API key was not accepted.", _KEY_HINT),
     "billing_error": _Words(
         "billing",
@@ -130,9 +123,7 @@ def of_status(
     kind = (
         kind
         if kind in _WORDS
-        else _KIND_OF_STATUS.get(
-            status, "api_error" if status >= 500 or status == 200 else "invalid_request_error"
-        )
+        else _KIND_OF_STATUS.get(status, "api_error" if status >= 500 or status == 200 else "invalid_request_error")
     )
     detail = (message or "").strip()
     words = _refined(kind, detail, model)
@@ -162,26 +153,18 @@ def of_status(
 def of_connection(detail: str, *, base_url: str, timed_out: bool = False) -> Fault:
     """Nobody answered: refused, unreachable, no name, or no answer in time."""
     if timed_out:
-        return _fault(
-            "timeout", f"No answer from {base_url} in time.", "Check the network, then try again.", detail
-        )
-    return _fault(
-        "connection", f"Cannot reach {base_url}.", "Check the network and any proxy, then try again.", detail
-    )
+        return _fault("timeout", f"No answer from {base_url} in time.", "Check the network, then try again.", detail)
+    return _fault("connection", f"Cannot reach {base_url}.", "Check the network and any proxy, then try again.", detail)
 
 
 def cut(detail: str, request_id: str | None) -> Fault:
     """The connection broke while the answer was coming."""
-    return _fault(
-        "connection", "The connection broke while Claude was answering.", "Try again.", detail, request_id
-    )
+    return _fault("connection", "The connection broke while Claude was answering.", "Try again.", detail, request_id)
 
 
 def stalled(seconds: float, request_id: str | None) -> Fault:
     """Not one byte came for ``seconds``."""
-    return _fault(
-        "stalled", f"Claude's answer stopped coming for {seconds:g} seconds.", "Try again.", "", request_id
-    )
+    return _fault("stalled", f"Claude's answer stopped coming for {seconds:g} seconds.", "Try again.", "", request_id)
 
 
 def truncated(request_id: str | None) -> Fault:
@@ -213,9 +196,7 @@ def not_an_api(base_url: str, content_type: str, request_id: str | None) -> Faul
 
 def no_credentials(detail: str = "") -> Fault:
     """There is no key, or the profile that should hold one cannot be read."""
-    error = ModelError(
-        detail or "No API key for Claude was found.", code="auth", hint=_KEY_HINT, retryable=True
-    )
+    error = ModelError(detail or "No API key for Claude was found.", code="auth", hint=_KEY_HINT, retryable=True)
     return Fault(error=error, again=False)
 
 
@@ -241,41 +222,6 @@ def asks_for_a_long_wait(fault: Fault) -> ModelError:
         hint=f"Try again in {when}.",
         retryable=True,
         request_id=error.request_id,
-    )
-
-
-def of_stop(
-    stop_reason: str, stop_details: Mapping[str, Any] | None, request_id: str | None
-) -> ModelError | None:
-    """Return what to tell the user when an answer ended for a reason that is a failure, else None."""
-    match stop_reason:
-        case "refusal":
-            return _refused(stop_details or {}, request_id)
-        case "model_context_window_exceeded":
-            return _context_full(request_id)
-        case _:
-            return None
-
-
-def _refused(details: Mapping[str, Any], request_id: str | None) -> ModelError:
-    category = details.get("category")
-    about = f" (category: {category})" if category else ""
-    return ModelError(
-        f"Claude declined to answer{about}.",
-        code="refused",
-        hint=details.get("explanation") or "Rephrase the request, or start a new session.",
-        retryable=False,
-        request_id=request_id,
-    )
-
-
-def _context_full(request_id: str | None) -> ModelError:
-    return ModelError(
-        "The conversation no longer fits into the model's context.",
-        code="context_too_long",
-        hint="Start a new session.",
-        retryable=False,
-        request_id=request_id,
     )
 
 

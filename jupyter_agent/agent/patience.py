@@ -38,13 +38,11 @@ class Patience:
             return None if self._asks_too_much(fault) else fault.retry_after
         grown = min(FIRST_DELAY_S * 2.0**self._waits, self._settings.max_retry_delay_s)
         self._waits += 1
-        return grown * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+        return grown * random.uniform(0.5, 1.0)
 
     def last_word(self, fault: Fault) -> ModelError:
         """Return what to tell the user when no further attempt is made."""
-        return (
-            faults.asks_for_a_long_wait(fault) if fault.again and self._asks_too_much(fault) else fault.error
-        )
+        return faults.asks_for_a_long_wait(fault) if fault.again and self._asks_too_much(fault) else fault.error
 
     def _asks_too_much(self, fault: Fault) -> bool:
         return fault.retry_after is not None and fault.retry_after > self._settings.max_retry_delay_s

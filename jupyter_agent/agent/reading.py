@@ -46,9 +46,7 @@ class Reading:
             case "message_start":
                 self.started = True
                 message = event.message
-                return StepOpened(
-                    request_id=self.request_id, model=str(message.model), usage=usage_of(message.usage)
-                )
+                return StepOpened(request_id=self.request_id, model=str(message.model), usage=usage_of(message.usage))
             case "message_stop":
                 self.stopped = True
                 return None

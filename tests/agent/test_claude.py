@@ -520,8 +520,7 @@ async def test_thinking_that_is_bound_elsewhere_is_dropped_and_told(settings: Se
     assert said(second) == "Two."
     assert kinds(third)[0] == "StepOpened" and said(third) == "Three."
     assert [r.message for r in server.refusals] == [
-        "messages.1.content.0: Invalid `signature` in `thinking` block. "
-        "The block is bound to a different conversation."
+        "messages.1.content.0: Invalid `signature` in `thinking` block. The block is bound to a different conversation."
     ]
 
 
