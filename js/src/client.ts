@@ -1,0 +1,385 @@
+/**
+ * One view of one session: folds what a road delivers, and says what the user wants.
+ *
+ *     connection ──frames──► receive ──reduce──► view ──signal──► panel
+ *     connection ◄──post──── outbox ◄──────────────── commands ── panel
+ *
+ * It subscribes when the road opens, from its cursor; when that can't be served or
+ * a hole remains, from nothing. What matters is resent until acknowledged.
+ */
+import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import { type Command, type Connection, command, newId } from "./connection";
+import { Outbox } from "./outbox";
+import type {
+  Ack,
+  AgentEvent,
+  Approval,
+  Decision,
+  Frame,
+  Message,
+  Mode,
+  QueueItem,
+  Scope,
+  Welcome,
+} from "./protocol.gen";
+import { eventsOf, prependHistory, reduce } from "./reduce";
+import { type ClientStatus, clientStatus, emptyView, type View } from "./view";
+
+export const ACK_TIMEOUT_MS = 5_000;
+export const SYNC_TIMEOUT_MS = 5_000;
+const HEARTBEAT_GRACE_MS = 1_000;
+const REQUEST_TIMEOUT_MS = 20_000;
+
+/** A message that left the composer and isn't in the transcript or the queue yet. */
+export interface SentMessage {
+  id: string;
+  text: string;
+}
+
+/** Something to tell the user that isn't part of the session. */
+export interface Fault {
+  code: string;
+  message: string;
+  hint?: string | null;
+}
+
+type AckBody = Pick<Ack, "cmd_id" | "status"> & Partial<Ack>;
+
+export class AgentClient {
+  readonly view: ReadonlySignal<View>;
+  readonly status: ReadonlySignal<ClientStatus>;
+  readonly welcome: ReadonlySignal<Welcome | null>;
+  readonly sent: ReadonlySignal<readonly SentMessage[]>;
+  readonly fault: Signal<Fault | null> = signal(null);
+
+  private readonly shown = signal<View>(emptyView);
+  private readonly greeting = signal<Welcome | null>(null);
+  private readonly sentMessages = signal<readonly SentMessage[]>([]);
+  private readonly outbox: Outbox;
+  private readonly replies = new Map<string, (ack: AckBody) => void>();
+  private readonly disposers: (() => void)[] = [];
+  private readonly paint: Painter;
+  private current: View = emptyView;
+  private subscription: { cmd_id: string; since: boolean } | null = null;
+  private syncTimer: ReturnType<typeof setTimeout> | undefined;
+  private tailTimer: ReturnType<typeof setTimeout> | undefined;
+  private readonly resendTimer: ReturnType<typeof setInterval>;
+
+  constructor(
+    readonly connection: Connection,
+    options: { outbox?: Outbox; client?: string } = {},
+  ) {
+    this.client = options.client ?? "panel";
+    this.outbox = options.outbox ?? new Outbox();
+    this.paint = new Painter(() => {
+      this.shown.value = this.current;
+    });
+    this.view = this.shown;
+    this.welcome = this.greeting;
+    this.sent = this.sentMessages;
+    this.status = computed(() =>
+      clientStatus(this.shown.value, connection.status.value.state, this.sentMessages.value.length > 0),
+    );
+    this.disposers.push(
+      connection.subscribe((frame) => this.receive(frame)),
+      effect(() => this.onSession(connection.session_id.value)),
+      effect(() => this.onTransport(connection.status.value.state)),
+    );
+    this.resendTimer = setInterval(() => this.resend(), ACK_TIMEOUT_MS);
+  }
+
+  private readonly client: string;
+
+  dispose(): void {
+    for (const dispose of this.disposers) dispose();
+    clearInterval(this.resendTimer);
+    clearTimeout(this.syncTimer);
+    clearTimeout(this.tailTimer);
+    this.paint.dispose();
+    this.connection.close();
+  }
+
+  // -- what the user does ---------------------------------------------------------
+
+  /** Say something. Shown at once; resolves when the server has it, or refuses it. */
+  send(text: string): Promise<AckBody> {
+    const id = newId("msg");
+    this.sentMessages.value = [...this.sentMessages.peek(), { id, text }];
+    return this.deliver("message.send", { id, parts: [{ type: "text", text }], when_busy: "queue" });
+  }
+
+  /** Stop the running turn, and only that one. */
+  stop(): void {
+    const turn = this.current.turn;
+    if (turn !== null) void this.deliver("turn.stop", { turn: turn.id });
+  }
+
+  answer(approval: Approval, decision: Decision, scope: Scope = "once", reason?: string): Promise<AckBody> {
+    return this.deliver("approval.answer", {
+      id: approval.id,
+      rev: approval.rev,
+      decision,
+      scope,
+      ...(reason ? { reason } : {}),
+    });
+  }
+
+  setMode(mode: Mode): Promise<AckBody> {
+    return this.deliver("session.set", { mode });
+  }
+
+  setTitle(title: string): void {
+    void this.deliver("session.set", { title });
+  }
+
+  setModel(model: string): void {
+    void this.deliver("session.set", { model });
+  }
+
+  editQueued(item: QueueItem, text: string): void {
+    const files = item.parts.filter((part) => part.type === "file");
+    const parts = [
+      { type: "text", text },
+      ...files.map(({ sha256, mime, name, bytes, type }) => ({ sha256, mime, name, bytes, type })),
+    ];
+    void this.deliver("queue.edit", { id: item.id, rev: item.rev, parts });
+  }
+
+  removeQueued(item: QueueItem): void {
+    void this.deliver("queue.remove", { id: item.id, rev: item.rev });
+  }
+
+  sendQueuedNow(item: QueueItem): void {
+    void this.deliver("queue.send_now", { id: item.id, rev: item.rev });
+  }
+
+  resumeQueue(): void {
+    void this.deliver("queue.resume");
+  }
+
+  /** Fetch the page before the oldest message we have. */
+  async loadOlder(): Promise<void> {
+    const { before, has_more } = this.current.page;
+    if (!has_more) return;
+    const ack = await this.request("history", { before, limit: 25 });
+    const page = ack?.result as { messages: Message[]; has_more: boolean; before: string | null } | null | undefined;
+    if (page && this.current.page.before === before) this.update(prependHistory(this.current, page));
+  }
+
+  // -- commands -------------------------------------------------------------------
+
+  /** Send what must arrive: it stays in the outbox until its ack. */
+  private deliver(type: string, d: object = {}): Promise<AckBody> {
+    const order = command(type, d);
+    this.outbox.add(order);
+    this.resentAt.set(order.cmd_id, Date.now());
+    const reply = new Promise<AckBody>((resolve) => this.replies.set(order.cmd_id, resolve));
+    this.connection.post(order);
+    return reply;
+  }
+
+  /** Ask once; null when no answer comes. */
+  private request(type: string, d: object): Promise<AckBody | null> {
+    const order = command(type, d);
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        this.replies.delete(order.cmd_id);
+        resolve(null);
+      }, REQUEST_TIMEOUT_MS);
+      this.replies.set(order.cmd_id, (ack) => {
+        clearTimeout(timer);
+        resolve(ack);
+      });
+      this.connection.post(order);
+    });
+  }
+
+  private readonly resentAt = new Map<string, number>();
+
+  private resend(now = false): void {
+    if (this.connection.status.peek().state !== "connected") return;
+    const due = Date.now() - ACK_TIMEOUT_MS + 50;
+    for (const order of this.outbox.waiting) {
+      if (!now && (this.resentAt.get(order.cmd_id) ?? 0) > due) continue;
+      this.resentAt.set(order.cmd_id, Date.now());
+      this.connection.post(order);
+    }
+  }
+
+  // -- what the server says -------------------------------------------------------
+
+  private receive(frame: Frame): void {
+    const before = this.current;
+    for (const event of eventsOf(frame)) this.hear(event);
+    this.update(reduce(this.current, frame));
+    if (this.current.stale !== null) this.resubscribe();
+    else if (before.syncing && !this.current.syncing) this.synced();
+  }
+
+  /** Transient events that are not the view's: they answer this connection. */
+  private hear(event: AgentEvent): void {
+    switch (event.type) {
+      case "welcome":
+        this.greeting.value = event.d;
+        return;
+      case "ack":
+        return this.acknowledged(event.d);
+      case "error":
+        this.fault.value = event.d;
+        return;
+      case "hb":
+        return this.checkTail(event.d.seq);
+    }
+  }
+
+  private acknowledged(ack: AckBody): void {
+    const order = this.outbox.settle(ack.cmd_id);
+    this.resentAt.delete(ack.cmd_id);
+    if ((ack.original ?? ack.status) === "rejected") this.rejected(ack, order);
+    const reply = this.replies.get(ack.cmd_id);
+    this.replies.delete(ack.cmd_id);
+    reply?.(ack);
+  }
+
+  private rejected(ack: AckBody, order: Command | undefined): void {
+    if (order?.type === "message.send") {
+      const id = (order.d as { id: string }).id;
+      this.sentMessages.value = this.sentMessages.peek().filter((message) => message.id !== id);
+    }
+    const late = order?.type === "turn.stop" || order?.type === "approval.answer"; // somebody was faster
+    const ours = order !== undefined || ack.cmd_id === this.subscription?.cmd_id;
+    if (ours && !late) this.fault.value = ack.error ?? { code: "rejected", message: "The server refused that." };
+  }
+
+  /** A gap at the end has no next seq that would show it; the heartbeat does. */
+  private checkTail(seq: number): void {
+    if (seq <= this.current.seq || this.tailTimer !== undefined) return;
+    this.tailTimer = setTimeout(() => {
+      this.tailTimer = undefined;
+      if (seq > this.current.seq && !this.current.syncing) this.subscribe(true);
+    }, HEARTBEAT_GRACE_MS);
+  }
+
+  private update(view: View): void {
+    if (view === this.current) return;
+    this.current = view;
+    this.forgetSeen(view);
+    this.paint.request();
+  }
+
+  private forgetSeen(view: View): void {
+    const sent = this.sentMessages.peek();
+    if (sent.length === 0) return;
+    const unseen = sent.filter(
+      ({ id }) => !view.messages.some((m) => m.id === id) && !view.queue.some((item) => item.message_id === id),
+    );
+    if (unseen.length < sent.length) this.sentMessages.value = unseen;
+  }
+
+  // -- following ------------------------------------------------------------------
+
+  private onSession(session_id: string | null): void {
+    if (session_id === null) return;
+    const left = this.outbox.open(session_id);
+    const messages = left.filter((order) => order.type === "message.send").map(sentMessage);
+    if (messages.length > 0) this.sentMessages.value = [...messages, ...this.sentMessages.peek()];
+    if (this.current.session !== null && this.current.session.id !== session_id) {
+      this.update(emptyView); // the road now leads to another session
+      if (this.connection.status.peek().state === "connected") this.subscribe(false);
+    }
+    if (left.length > 0) this.resend(true);
+  }
+
+  private onTransport(state: string): void {
+    clearTimeout(this.syncTimer);
+    this.subscription = null;
+    if (state !== "connected") return;
+    this.fault.value = null;
+    this.greet();
+    this.subscribe(true);
+    this.resend(true);
+  }
+
+  private greet(): void {
+    this.connection.post(command("hello", { protocol: [1], client: this.client, features: [] }));
+  }
+
+  private resubscribe(): void {
+    if (this.current.syncing) return;
+    const again = this.subscription?.since === true; // the replay left a hole: take everything
+    this.subscribe(this.current.stale !== "epoch" && !again);
+  }
+
+  private subscribe(from_cursor: boolean): void {
+    const { ep, seq } = this.current;
+    const since = from_cursor && ep !== null ? { ep, seq } : null;
+    const order = command("subscribe", { since, page: 25 });
+    this.subscription = { cmd_id: order.cmd_id, since: since !== null };
+    this.update({ ...this.current, syncing: true, stale: null });
+    this.connection.post(order);
+    clearTimeout(this.syncTimer);
+    this.syncTimer = setTimeout(() => this.unanswered(), SYNC_TIMEOUT_MS);
+  }
+
+  private unanswered(): void {
+    if (this.connection.status.peek().state !== "connected" || !this.current.syncing) return;
+    if (this.greeting.peek() === null) this.greet();
+    this.subscribe(false);
+  }
+
+  private synced(): void {
+    clearTimeout(this.syncTimer);
+    this.subscription = null;
+  }
+}
+
+function sentMessage(order: Command): SentMessage {
+  const { id, parts } = order.d as { id: string; parts: { text?: string }[] };
+  return { id, text: parts.map((part) => part.text ?? "").join("\n") };
+}
+
+/**
+ * Paints the first change at once and gathers what follows until the next frame.
+ *
+ * A timer stands in for animation frames, which a hidden page doesn't get.
+ */
+class Painter {
+  private waiting = false;
+  private dirty = false;
+  private cancel: () => void = () => {};
+
+  constructor(private readonly draw: () => void) {}
+
+  request(): void {
+    if (this.waiting) {
+      this.dirty = true;
+      return;
+    }
+    this.waiting = true;
+    this.draw();
+    this.cancel = nextFrame(() => {
+      this.waiting = false;
+      if (!this.dirty) return;
+      this.dirty = false;
+      this.request();
+    });
+  }
+
+  dispose(): void {
+    this.cancel();
+  }
+}
+
+function nextFrame(callback: () => void): () => void {
+  const cancel = () => {
+    clearTimeout(timer);
+    if (frame !== undefined) cancelAnimationFrame(frame);
+  };
+  const run = () => {
+    cancel();
+    callback();
+  };
+  const timer = setTimeout(run, 100);
+  const frame = typeof requestAnimationFrame === "function" ? requestAnimationFrame(run) : undefined;
+  return cancel;
+}

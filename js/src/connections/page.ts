@@ -1,0 +1,56 @@
+/** The page we run in: which Jupyter server it came from, if from one, and its REST road. */
+import type { Command } from "../connection";
+import type { Ack } from "../protocol.gen";
+
+export interface JupyterPage {
+  /** Absolute, with a trailing slash. */
+  base_url: string;
+  token: string;
+}
+
+/** The server of this page, from the configuration that Jupyter writes into it; null elsewhere. */
+export function jupyterPage(root: Document = document): JupyterPage | null {
+  const text = root.getElementById("jupyter-config-data")?.textContent;
+  if (!text) return null;
+  try {
+    const config = JSON.parse(text) as { baseUrl?: unknown; token?: unknown };
+    if (typeof config.baseUrl !== "string") return null;
+    const base_url = new URL(config.baseUrl.replace(/\/?$/, "/"), root.location.href).href;
+    return { base_url, token: typeof config.token === "string" ? config.token : "" };
+  } catch {
+    return null;
+  }
+}
+
+/** The address of a session's socket. */
+export function socketUrl(page: JupyterPage, session_id: string): string {
+  const url = new URL(`jupyter-agent/api/v1/sessions/${session_id}/connect`, page.base_url);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  if (page.token) url.searchParams.set("token", page.token);
+  return url.href;
+}
+
+/** One command by REST; null when this road doesn't lead there. A command is idempotent by its `cmd_id`. */
+export async function postCommand(page: JupyterPage, session_id: string, order: Command): Promise<Ack | null> {
+  try {
+    const response = await fetch(new URL(`jupyter-agent/api/v1/sessions/${session_id}/commands`, page.base_url), {
+      method: "POST",
+      credentials: "same-origin",
+      headers: restHeaders(page),
+      body: JSON.stringify(order),
+    });
+    const body = (await response.json()) as Partial<Ack>;
+    return body.cmd_id === order.cmd_id && body.status !== undefined ? (body as Ack) : null;
+  } catch {
+    return null;
+  }
+}
+
+function restHeaders(page: JupyterPage): Record<string, string> {
+  const xsrf = /(?:^|;\s*)_xsrf=([^;]*)/.exec(document.cookie)?.[1];
+  return {
+    "Content-Type": "application/json",
+    ...(xsrf === undefined ? {} : { "X-XSRFToken": decodeURIComponent(xsrf) }),
+    ...(page.token ? { Authorization: `token ${page.token}` } : {}),
+  };
+}

@@ -1,0 +1,79 @@
+/**
+ * Commands that must arrive: kept until they are acknowledged, over reloads too.
+ *
+ * They rest in `sessionStorage`, one list a session. Several views of one tab may
+ * share a list; each changes only its own entries, and a command that two of them
+ * send has one effect, since the server knows its `cmd_id`.
+ */
+import type { Command } from "./connection";
+
+type Store = Pick<Storage, "getItem" | "setItem" | "removeItem">;
+
+export class Outbox {
+  private entries: Command[] = [];
+  private key: string | null = null;
+
+  constructor(private readonly store: Store | null = sessionStore()) {}
+
+  /** Name the session; commands that an earlier page left behind join the list. */
+  open(session_id: string): Command[] {
+    this.key = `jupyter_agent:outbox:${session_id}`;
+    const known = new Set(this.entries.map((entry) => entry.cmd_id));
+    const left = this.load().filter((entry) => !known.has(entry.cmd_id));
+    this.entries = [...left, ...this.entries];
+    this.save(this.entries);
+    return left;
+  }
+
+  add(command: Command): void {
+    this.entries = [...this.entries, command];
+    if (this.key !== null) this.save([...this.load(), command]);
+  }
+
+  /** Forget an acknowledged command; tell what it was. */
+  settle(cmd_id: string): Command | undefined {
+    const command = this.entries.find((entry) => entry.cmd_id === cmd_id);
+    if (command === undefined) return undefined;
+    this.entries = this.entries.filter((entry) => entry.cmd_id !== cmd_id);
+    this.save(this.load().filter((entry) => entry.cmd_id !== cmd_id));
+    return command;
+  }
+
+  /** What is not acknowledged yet, oldest first. */
+  get waiting(): readonly Command[] {
+    return this.entries;
+  }
+
+  private load(): Command[] {
+    if (this.key === null || this.store === null) return [];
+    try {
+      const entries = JSON.parse(this.store.getItem(this.key) ?? "[]") as unknown;
+      return Array.isArray(entries) ? entries.filter(isCommand) : [];
+    } catch {
+      return [];
+    }
+  }
+
+  private save(entries: readonly Command[]): void {
+    if (this.key === null || this.store === null) return;
+    try {
+      if (entries.length === 0) this.store.removeItem(this.key);
+      else this.store.setItem(this.key, JSON.stringify(entries));
+    } catch {
+      // Full or forbidden: the commands live in memory until the page goes.
+    }
+  }
+}
+
+function isCommand(value: unknown): value is Command {
+  const entry = value as Partial<Command> | null;
+  return typeof entry?.cmd_id === "string" && typeof entry.type === "string" && typeof entry.d === "object";
+}
+
+function sessionStore(): Store | null {
+  try {
+    return globalThis.sessionStorage ?? null; // reading the property may itself be forbidden
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,156 @@
+/** One entry of the transcript and its parts. */
+import { useState } from "preact/hooks";
+import type { Approval, FilePart, Message, NoticePart, Part, ReasoningPart, TextPart, ToolPart } from "../protocol.gen";
+import { ApprovalCard } from "./approval-card";
+import { Unsupported } from "./display";
+import { Icon } from "./icons";
+import { Markdown } from "./markdown-view";
+import { memo } from "./memo";
+import { ToolCard } from "./tool-card";
+
+interface MessageProps {
+  message: Message;
+  approvals: readonly Approval[];
+}
+
+export const MessageView = memo(function MessageView({ message, approvals }: MessageProps) {
+  const author = message.role === "user" ? "You" : "Agent";
+  return (
+    <article
+      class="jp-agent-message"
+      data-message-id={message.id}
+      data-role={message.role}
+      data-message-status={message.status}
+      aria-label={author}
+    >
+      {message.parts.map((part) => (
+        <PartView
+          key={part.id}
+          part={part}
+          role={message.role}
+          approval={approvals.find((approval) => approval.part_id === part.id) ?? null}
+        />
+      ))}
+      {message.truncated ? <div class="jp-agent-muted">This message is shortened.</div> : null}
+    </article>
+  );
+});
+
+/** What the user said, before the server has it. */
+export function SentMessageView({ id, text }: { id: string; text: string }) {
+  return (
+    <article
+      class="jp-agent-message"
+      data-message-id={id}
+      data-role="user"
+      data-message-status="sending"
+      aria-label="You"
+    >
+      <div data-part="text" class="jp-agent-part">
+        <div class="jp-agent-said">{text}</div>
+      </div>
+    </article>
+  );
+}
+
+interface PartProps {
+  part: Part;
+  role: Message["role"];
+  approval: Approval | null;
+}
+
+const PartView = memo(function PartView({ part, role, approval }: PartProps) {
+  const superseded = "superseded" in part && part.superseded;
+  const tool = part.type === "tool" ? { "data-tool": part.name, "data-state": part.state } : {};
+  return (
+    <div
+      class="jp-agent-part"
+      data-part={part.type}
+      data-part-id={part.id}
+      data-superseded={superseded || undefined}
+      {...tool}
+    >
+      <PartBody part={part} role={role} />
+      {approval !== null && part.type === "tool" ? <ApprovalCard approval={approval} part={part} /> : null}
+    </div>
+  );
+});
+
+function PartBody({ part, role }: { part: Part; role: Message["role"] }) {
+  switch (part.type) {
+    case "text":
+      return role === "user" ? <div class="jp-agent-said">{part.text}</div> : <Said part={part} />;
+    case "reasoning":
+      return <Reasoning part={part} />;
+    case "tool":
+      return <ToolCard part={part as ToolPart} />;
+    case "file":
+      return <FileChip part={part} />;
+    case "notice":
+      return <NoticeLine part={part} />;
+    default:
+      return <Unsupported type={(part as { type: string }).type} />;
+  }
+}
+
+function Said({ part }: { part: TextPart }) {
+  return (
+    <>
+      <Markdown text={part.text} streaming={part.state === "streaming"} />
+      {part.truncated ? <div class="jp-agent-muted">This text is shortened.</div> : null}
+    </>
+  );
+}
+
+function Reasoning({ part }: { part: ReasoningPart }) {
+  const [open, setOpen] = useState(false);
+  const thinking = part.state === "streaming";
+  return (
+    <div class="jp-agent-card">
+      <button type="button" class="jp-agent-line" aria-expanded={open} onClick={() => setOpen(!open)}>
+        <span class="jp-agent-mark" data-mark={thinking ? "busy" : "thought"} aria-hidden="true" />
+        <span class="jp-agent-line-title">{thinking ? "Thinking" : "Thought"}</span>
+        <span class="jp-agent-line-summary">{thinking ? lastLine(part.text) : firstLine(part.text)}</span>
+        <Icon name="chevron" />
+      </button>
+      {open ? (
+        <div class="jp-agent-body jp-agent-thoughts">
+          <Markdown text={part.text} streaming={thinking} />
+        </div>
+      ) : null}
+    </div>
+  );
+}
+
+function firstLine(text: string): string {
+  return plain(text.split("\n").find((line) => line.trim() !== "") ?? "");
+}
+
+function lastLine(text: string): string {
+  return plain(text.split("\n").findLast((line) => line.trim() !== "") ?? "").slice(-160);
+}
+
+function plain(line: string): string {
+  return line.replace(/[*_`#>]/g, "").trim();
+}
+
+function FileChip({ part }: { part: FilePart }) {
+  return (
+    <div class="jp-agent-file">
+      {part.name} <span class="jp-agent-muted">{size(part.bytes)}</span>
+    </div>
+  );
+}
+
+function size(bytes: number): string {
+  if (bytes < 1024) return `${bytes} B`;
+  return bytes < 1 << 20 ? `${Math.round(bytes / 1024)} kB` : `${(bytes / (1 << 20)).toFixed(1)} MB`;
+}
+
+function NoticeLine({ part }: { part: NoticePart }) {
+  return (
+    <div class="jp-agent-notice" data-level={part.level}>
+      {part.text}
+    </div>
+  );
+}

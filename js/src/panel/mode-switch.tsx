@@ -1,0 +1,40 @@
+/** Plan looks; Build acts. */
+import { useComputed } from "@preact/signals";
+import { useState } from "preact/hooks";
+import type { Mode } from "../protocol.gen";
+import { usePanel } from "./context";
+
+const MODES: readonly { mode: Mode; name: string; title: string }[] = [
+  { mode: "plan", name: "Plan", title: "Looks at the notebook and proposes; changes nothing" },
+  { mode: "build", name: "Build", title: "Changes and runs cells, asking first" },
+];
+
+let groups = 0;
+
+export function ModeSwitch() {
+  const { client } = usePanel();
+  const mode = useComputed(() => client.view.value.session?.mode).value;
+  const [group] = useState(() => `jp-agent-mode-${++groups}`);
+  const [wanted, setWanted] = useState<Mode | null>(null);
+  const choose = (next: Mode) => {
+    setWanted(next);
+    void client.setMode(next).then(() => setWanted(null));
+  };
+  return (
+    <div class="jp-agent-mode" role="radiogroup" aria-label="Mode">
+      {MODES.map(({ mode: value, name, title }) => (
+        <label key={value} title={title}>
+          <input
+            type="radio"
+            name={group}
+            value={value}
+            checked={(wanted ?? mode) === value}
+            disabled={mode === undefined}
+            onChange={() => choose(value)}
+          />
+          <span>{name}</span>
+        </label>
+      ))}
+    </div>
+  );
+}

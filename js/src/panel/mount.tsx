@@ -1,0 +1,74 @@
+/** The panel, put into an element. The same in the side panel and in the widget. */
+import { useSignalEffect } from "@preact/signals";
+import { render } from "preact";
+import { AgentClient } from "../client";
+import type { Connection } from "../connection";
+import type { Mode } from "../protocol.gen";
+import { Composer } from "./composer";
+import { Context, type PanelOptions, usePanel } from "./context";
+import { Header } from "./header";
+import { Queue } from "./queue";
+import { Announcer, StatusLine } from "./status-line";
+import { Transcript } from "./transcript";
+import "./panel.css";
+
+export interface PanelHandle {
+  readonly client: AgentClient;
+  focus(): void;
+  toggleMode(): void;
+  stop(): void;
+  dispose(): void;
+}
+
+/** Show the session at the other end of `connection` in `el`. Disposing closes the connection. */
+export function mountPanel(el: HTMLElement, connection: Connection, options: PanelOptions = {}): PanelHandle {
+  const client = new AgentClient(connection, { client: options.surface ?? "side" });
+  const input: { current: HTMLTextAreaElement | null } = { current: null };
+  render(
+    <Context.Provider value={{ client, options }}>
+      <Panel input={input} />
+    </Context.Provider>,
+    el,
+  );
+  return {
+    client,
+    focus: () => input.current?.focus(),
+    toggleMode: () => {
+      const next: Mode = client.view.peek().session?.mode === "plan" ? "build" : "plan";
+      void client.setMode(next);
+    },
+    stop: () => client.stop(),
+    dispose: () => {
+      render(null, el);
+      client.dispose();
+    },
+  };
+}
+
+function Panel({ input }: { input: { current: HTMLTextAreaElement | null } }) {
+  const { client, options } = usePanel();
+  useSignalEffect(() => {
+    const session = client.view.value.session;
+    if (session !== null) options.onSession?.(session);
+  });
+  const suppress = options.suppressShortcuts ? { "data-lm-suppress-shortcuts": "true" } : {};
+  return (
+    <section
+      class="jp-agent"
+      aria-label="Agent"
+      data-surface={options.surface ?? "side"}
+      data-session={client.connection.session_id.value ?? undefined}
+      data-status={client.status.value}
+      {...suppress}
+    >
+      <Header />
+      <Transcript />
+      <footer class="jp-agent-footer">
+        <Queue />
+        <StatusLine />
+        <Composer input={input} />
+      </footer>
+      <Announcer />
+    </section>
+  );
+}

@@ -1,0 +1,105 @@
+/** One quiet line about the connection and what holds things up; absent when there is nothing to say. */
+import { useSignalEffect } from "@preact/signals";
+import { useEffect, useState } from "preact/hooks";
+import type { ConnectionStatus } from "../connection";
+import { usePanel } from "./context";
+import { Icon } from "./icons";
+
+export function StatusLine() {
+  const { client } = usePanel();
+  const status = client.status.value;
+  const { notice, deleted, turn } = client.view.value;
+  const fault = client.fault.value;
+  if (deleted) return <Line level="warning">This session was deleted.</Line>;
+  if (status === "offline") return <Offline status={client.connection.status.value} />;
+  if (status === "connecting" || status === "syncing") return <Late text="Connecting…" />;
+  if (fault !== null) {
+    return (
+      <Line level="error" onClose={() => (client.fault.value = null)}>
+        {fault.message}
+        {fault.hint ? ` ${fault.hint}` : ""}
+      </Line>
+    );
+  }
+  return notice !== null && turn !== null ? <Line level={notice.level}>{notice.text}</Line> : null;
+}
+
+function Offline({ status }: { status: ConnectionStatus }) {
+  const { client } = usePanel();
+  const seconds = useSecondsUntil(status.retry_at);
+  const when = seconds === null ? "" : seconds <= 1 ? " Trying again…" : ` Trying again in ${seconds} s.`;
+  return (
+    <Line level="warning">
+      {status.detail ?? "Disconnected."}
+      {status.detail ? "" : when}
+      {status.final ? null : (
+        <button type="button" class="jp-agent-link" onClick={() => client.connection.retry()}>
+          Retry
+        </button>
+      )}
+    </Line>
+  );
+}
+
+function useSecondsUntil(time: number | undefined): number | null {
+  const [now, setNow] = useState(Date.now);
+  useEffect(() => {
+    if (time === undefined) return;
+    setNow(Date.now());
+    const timer = setInterval(() => setNow(Date.now()), 1_000);
+    return () => clearInterval(timer);
+  }, [time]);
+  return time === undefined ? null : Math.max(0, Math.ceil((time - now) / 1_000));
+}
+
+/** Said only when it takes a while: a flash of text helps nobody. */
+function Late({ text }: { text: string }) {
+  const [shown, setShown] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => setShown(true), 700);
+    return () => clearTimeout(timer);
+  }, []);
+  return shown ? <Line level="info">{text}</Line> : null;
+}
+
+interface LineProps {
+  level: "info" | "warning" | "error";
+  onClose?: () => void;
+  // biome-ignore lint/suspicious/noExplicitAny: whatever JSX takes
+  children: any;
+}
+
+function Line({ level, onClose, children }: LineProps) {
+  return (
+    <div class="jp-agent-status" data-level={level}>
+      <span>{children}</span>
+      {onClose ? (
+        <button type="button" class="jp-agent-tool-button" aria-label="Dismiss" onClick={onClose}>
+          <Icon name="close" />
+        </button>
+      ) : null}
+    </div>
+  );
+}
+
+/** What a screen reader hears: the turning points, not each token. */
+export function Announcer() {
+  const { client } = usePanel();
+  const [text, setText] = useState("");
+  useSignalEffect(() => setText(ANNOUNCED[client.status.value] ?? ""));
+  return (
+    <div class="jp-agent-sr" role="status" aria-live="polite">
+      {text}
+    </div>
+  );
+}
+
+const ANNOUNCED: Record<string, string> = {
+  submitted: "The agent is working.",
+  streaming: "The agent is answering.",
+  awaiting: "The agent needs your answer.",
+  recovering: "The agent is picking up again.",
+  ready: "The agent is ready.",
+  error: "The agent could not finish.",
+  offline: "Disconnected.",
+};
