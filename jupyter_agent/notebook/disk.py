@@ -22,7 +22,7 @@ from typing import Any, cast
 from weakref import WeakValueDictionary
 
 from ..errors import ToolError
-from .ports import Cell, CellNotFound, CellType, Notebook, NotebookNotFound, NotebookReadOnly, check_unchanged
+from .ports import Cell, CellNotFound, CellType, Notebook, NotebookNotFound, NotebookReadOnly, check_unchanged, fields
 
 Json = Any
 Content = dict[str, Json]
@@ -51,7 +51,7 @@ class DiskNotebooks:
     async def kernel_name(self, path: str) -> str | None:
         """Return the name of the kernel that the notebook asks for."""
         content, _ = await self._load(path)
-        name = (content.get("metadata") or {}).get("kernelspec", {}).get("name")
+        name = fields(fields(content.get("metadata")).get("kernelspec")).get("name")
         return name if isinstance(name, str) and name else None
 
     async def insert(
@@ -147,7 +147,7 @@ class DiskNotebooks:
 
     async def _load(self, path: str, *, to_write: bool = False) -> tuple[Content, Json]:
         model = await self._get(path, content=True)
-        if model.get("type") != "notebook" or not isinstance((model.get("content") or {}).get("cells"), list):
+        if model.get("type") != "notebook" or not isinstance(fields(model.get("content")).get("cells"), list):
             raise NotebookNotFound(f"{path} is not a notebook.")
         if to_write and model.get("writable") is False:
             raise NotebookReadOnly(f"{path} is read-only, so it cannot be changed. Tell the user.")
@@ -192,9 +192,9 @@ def _readable(path: str, error: Exception) -> ToolError:
 
 def language_of(content: Content) -> str:
     """Return the language that the notebook says it is written in."""
-    metadata: dict[str, Json] = content.get("metadata") or {}
-    spec: dict[str, Json] = metadata.get("kernelspec") or {}
-    info: dict[str, Json] = metadata.get("language_info") or {}
+    metadata = fields(content.get("metadata"))
+    spec = fields(metadata.get("kernelspec"))
+    info = fields(metadata.get("language_info"))
     return str(spec.get("language") or info.get("name") or "python")
 
 
@@ -204,13 +204,14 @@ def _cells(content: Content) -> list[Cell]:
 
 
 def _cell(index: int, cell: dict[str, Json]) -> Cell:
+    outputs: list[Json] = cell.get("outputs") or []
     return Cell(
         id=str(cell["id"]),
         index=index,
         cell_type=cell["cell_type"],
         source=text_of(cell.get("source")),
         execution_count=cell.get("execution_count"),
-        outputs=[dict(output) for output in cell.get("outputs") or []],
+        outputs=[fields(output) for output in outputs],
     )
 
 
@@ -222,7 +223,7 @@ def text_of(text: Json) -> str:
 def _has_own_ids(content: Content) -> bool:
     # An older file that was upgraded while it was read got ids that are new at
     # every reading; it says so in its metadata.
-    metadata: dict[str, Json] = content.get("metadata") or {}
+    metadata = fields(content.get("metadata"))
     if content.get("nbformat_minor", 0) < 5 or metadata.get("orig_nbformat", 4) < 4:
         return False
     ids = [cell.get("id") for cell in content["cells"]]

@@ -30,6 +30,7 @@ from typing import Any, Literal
 
 from ..errors import ToolError
 from .outputs import SOFT_CAP, Outputs
+from .ports import fields
 
 Json = Any
 Message = dict[str, Any]
@@ -143,7 +144,7 @@ class Run:
     def _finish(self) -> None:
         if self.finished:
             return
-        status = (self.reply or {}).get("status")
+        status = fields(self.reply).get("status")
         if self.outputs.error is not None or status == "error":
             self.state = "error"
         elif status == "aborted" or (status is None and not self._entered):
@@ -305,7 +306,7 @@ class KernelLink:
         # A session of our own: replies come to our sockets and are not mistaken for a page's.
         from jupyter_client.session import Session
 
-        self._session = Session(
+        self._session: Any = Session(
             config=manager.session.config, key=manager.session.key, signature_scheme=manager.session.signature_scheme
         )
         self._ports = list(manager.ports)
@@ -371,7 +372,7 @@ class KernelLink:
         message = self._parse(frames)
         if message is None:
             return
-        parent = (message.get("parent_header") or {}).get("msg_id")
+        parent = fields(message.get("parent_header")).get("msg_id")
         if parent in self._probes:
             self._probes.clear()
             if self.execution_state != "busy" or self.busy_parent is None:
@@ -397,7 +398,7 @@ class KernelLink:
 
     def _follow(self, message: Message) -> None:
         msg_type, content = message["msg_type"], message["content"]
-        parent = message.get("parent_header") or {}
+        parent = fields(message.get("parent_header"))
         parent_id = parent.get("msg_id")
         match msg_type:
             case "status" if content.get("execution_state") == "starting":

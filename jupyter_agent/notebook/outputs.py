@@ -8,7 +8,9 @@ are updated later found again by their ``display_id``.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
+
+from .ports import fields
 
 Json = Any
 
@@ -43,7 +45,7 @@ class Outputs:
                         "output_type": "error",
                         "ename": str(content.get("ename", "")),
                         "evalue": str(content.get("evalue", "")),
-                        "traceback": [str(line) for line in content.get("traceback") or []],
+                        "traceback": _lines(content.get("traceback")),
                     }
                 )
             case "clear_output":
@@ -94,22 +96,22 @@ class Outputs:
         self.items.append(item)
 
     def _add_display(self, msg_type: str, content: dict[str, Json]) -> None:
-        data: dict[str, Json] = content.get("data") or {}
+        data: dict[str, Json] = fields(content.get("data"))
         if self._full(sum(len(str(value)) for value in data.values())):
             return
-        item: dict[str, Json] = {"output_type": msg_type, "data": data, "metadata": content.get("metadata") or {}}
+        item: dict[str, Json] = {"output_type": msg_type, "data": data, "metadata": fields(content.get("metadata"))}
         if msg_type == "execute_result":
             item["execution_count"] = content.get("execution_count")
         self._add(item)
-        display_id = (content.get("transient") or {}).get("display_id")
+        display_id = fields(content.get("transient")).get("display_id")
         if display_id:
             self._displays.setdefault(str(display_id), []).append(len(self.items) - 1)
 
     def _update_display(self, content: dict[str, Json]) -> None:
-        display_id = (content.get("transient") or {}).get("display_id")
+        display_id = fields(content.get("transient")).get("display_id")
         for index in self._displays.get(str(display_id), []):
-            self.items[index]["data"] = content.get("data") or {}
-            self.items[index]["metadata"] = content.get("metadata") or {}
+            self.items[index]["data"] = fields(content.get("data"))
+            self.items[index]["metadata"] = fields(content.get("metadata"))
 
     def _full(self, size: int) -> bool:
         self._size += size
@@ -127,3 +129,7 @@ class Outputs:
         self._displays.clear()
         self._clear_next = False
         self._size = 0
+
+
+def _lines(value: Json) -> list[str]:
+    return [str(line) for line in cast("list[Json]", value)] if isinstance(value, list) else []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 from ..errors import ToolError
 
@@ -19,11 +19,16 @@ Report = Callable[[Json], None]
 """Told how a run is going; what it is told is shown and never stored."""
 
 
+def fields(value: Json) -> dict[str, Json]:
+    """Return a JSON object's fields; what is no object has none."""
+    return cast("dict[str, Json]", value) if isinstance(value, dict) else {}
+
+
 def base_hash(cell_type: str, source: str) -> str:
-    """Return the fingerprint that an edit names: what the cell was when it was read.
+    r"""Return the fingerprint that an edit names: what the cell was when it was read.
 
     Lower-case hex sha256 of type, newline and source as UTF-8, with newlines as
-    ``\\n`` and half characters replaced, as a browser's ``TextEncoder`` does.
+    ``\n`` and half characters replaced, as a browser's ``TextEncoder`` does.
     """
     text = f"{cell_type}\n{source}".replace("\r\n", "\n").replace("\r", "\n")
     whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
@@ -140,7 +145,7 @@ class CellNotFound(ToolError):
     code = "cell_not_found"
 
     def __init__(self, cell_id: str) -> None:
-        super().__init__(f"There is no cell with the id {cell_id!r} any more. Read the notebook again to see its cells.")
+        super().__init__(f"There is no cell with the id {cell_id!r}. Read the notebook again to see its cells.")
 
 
 class CellChanged(ToolError):

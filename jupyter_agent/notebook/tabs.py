@@ -19,14 +19,16 @@ Server to page::
     method          params besides path                  result
     read            cell_id?, output_chars               {"cells": [cell, …], "language", "kernel_id"}
     insert          cell (id, cell_type, source),        {"cell": cell}
-                    after?, before?
+                    after, before (ids or null)
     edit            cell_id, base_hash, source           {"cell": cell}
     delete          cell_id, base_hash                   {"cell": cell as it was}
     ensure_kernel   kernel_name                          {"kernel_id"}
-    run             cell_id, base_hash                   event, then {"status", "cell"}
+    run             cell_id, base_hash                   event, then {"status"}
+    set_outputs     cell_id, base_hash, outputs,         {"cell": cell}
+                    execution_count
 
     cell = {"id", "index", "cell_type", "source", "execution_count", "outputs"}
-    error codes: not_open cell_not_found cell_changed read_only no_kernel failed
+    error codes: not_open cell_not_found cell_changed read_only no_kernel cancelled failed
 
 Who is asked: of the pages that have the notebook open, the one where it was
 focused last. Pages are asked again after their socket came back, with the same
@@ -124,10 +126,7 @@ class Tabs:
     """The registry. Plain asyncio: hosts bring the sockets."""
 
     def __init__(self, *, return_s: float = 10.0, start_grace_s: float = 3.0) -> None:
-        """Args:
-        return_s: how long a page that lost its socket is expected back.
-        start_grace_s: how long after a start pages may still be on their way back from before it.
-        """
+        """Give ``return_s`` to a page that lost its socket, ``start_grace_s`` to those from before a start."""
         self._return_s = return_s
         self._start_grace_s = start_grace_s
         self._settles_at: float | None = None
@@ -209,6 +208,12 @@ class Tabs:
             raise
         finally:
             self._pending.pop(request_id, None)
+
+    def cancel(self, op_id: str) -> None:
+        """Ask the page to forget a request if it has not begun; the request itself goes on waiting."""
+        for pending in list(self._pending.values()):
+            if pending.message["op_id"] == op_id:
+                self._cancel(pending.page, pending.message["id"], op_id)
 
     def close(self) -> None:
         """Forget all pages."""
@@ -318,9 +323,7 @@ class Tabs:
 
     def _lease(self, path: str) -> _Page | None:
         holders = [page for page in self._pages.values() if path in page.documents]
-        return max(
-            holders, key=lambda page: (page.connection is not None, page.documents[path].focus), default=None
-        )
+        return max(holders, key=lambda page: (page.connection is not None, page.documents[path].focus), default=None)
 
     def _cancel(self, page: _Page, request_id: str, op_id: str) -> None:
         if page.connection is not None:
