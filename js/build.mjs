@@ -6,7 +6,7 @@
 // esbuild does all bundling; @jupyter/builder only wraps the result in the
 // federation container that JupyterLab loads. `--dev` keeps names and source maps.
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -17,6 +17,7 @@ const staticDir = join(here, "..", "jupyter_agent", "static");
 const libDir = join(here, "lib");
 const dev = process.argv.includes("--dev");
 
+const labextensionDir = join(here, "..", "jupyter_agent", "labextension");
 const common = {
   absWorkingDir: here,
   bundle: true,
@@ -27,13 +28,14 @@ const common = {
   sourcemap: dev ? "inline" : false,
   legalComments: "none",
   logLevel: "warning",
+  metafile: true,
   define: { "process.env.NODE_ENV": dev ? '"development"' : '"production"' },
 };
 
 async function buildWidget() {
   rmSync(staticDir, { recursive: true, force: true });
   mkdirSync(staticDir, { recursive: true });
-  await esbuild.build({
+  return await esbuild.build({
     ...common,
     entryPoints: ["src/widget.ts", "src/widget-loader.ts"],
     outdir: staticDir,
@@ -42,7 +44,7 @@ async function buildWidget() {
 
 async function buildPlugin() {
   rmSync(libDir, { recursive: true, force: true });
-  await esbuild.build({
+  return await esbuild.build({
     ...common,
     entryPoints: ["src/plugin.ts"],
     outdir: libDir,
@@ -63,8 +65,24 @@ function wrapPlugin() {
     process.stderr.write(`${error.stdout ?? ""}${error.stderr ?? ""}`);
     process.exit(1);
   }
-  cpSync(join(here, "install.json"), join(here, "..", "jupyter_agent", "labextension", "install.json"));
+  cpSync(join(here, "install.json"), join(labextensionDir, "install.json"));
 }
 
-await Promise.all([buildWidget(), buildPlugin()]);
+/** The licences of what was bundled travel with it. */
+function writeLicences(builds) {
+  const inputs = builds.flatMap(({ metafile }) => Object.keys(metafile.inputs));
+  const found = inputs.flatMap((path) => path.match(/node_modules\/((?:@[^/]+\/)?[^/]+)\//)?.[1] ?? []);
+  const texts = [...new Set(found)].sort().map(licenceOf);
+  writeFileSync(join(staticDir, "third-party-licenses.txt"), texts.join("\n\n"));
+}
+
+function licenceOf(name) {
+  const dir = join(here, "node_modules", name);
+  const { version, license } = JSON.parse(readFileSync(join(dir, "package.json"), "utf8"));
+  const file = readdirSync(dir).find((entry) => /^licen[cs]e/i.test(entry));
+  const text = file === undefined ? "" : `\n\n${readFileSync(join(dir, file), "utf8").trim()}`;
+  return `=== ${name} ${version} (${license})${text}`;
+}
+
+writeLicences(await Promise.all([buildWidget(), buildPlugin()]));
 wrapPlugin();
