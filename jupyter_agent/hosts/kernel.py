@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import sys
 import weakref
-
 from typing import Any, Protocol
 
 Json = dict[str, Any]
@@ -90,7 +89,7 @@ class KernelRelay:
             return
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "_parent_header_global"):
-                stream._parent_header_global = header  # pyright: ignore[reportAttributeAccessIssue]
+                setattr(stream, "_parent_header_global", header)  # noqa: B010 -- there is no public way
 
     async def _on_request(self, _stream: Any, _ident: Any, message: Json) -> None:
         content = message["content"]
@@ -111,7 +110,7 @@ _relay: KernelRelay | None = None
 
 def kernel_relay() -> KernelRelay | None:
     """Return this process's relay; None where no Jupyter kernel runs."""
-    global _relay  # noqa: PLW0603 -- a process has one kernel
+    global _relay
     if _relay is None:
         kernel = _running_kernel()
         if kernel is not None:
@@ -125,5 +124,3 @@ def _running_kernel() -> Any:
     except ImportError:
         return None
     return Kernel.instance() if Kernel.initialized() else None
-
-

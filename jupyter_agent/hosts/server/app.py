@@ -119,6 +119,9 @@ class AgentExtension(ExtensionApp):
     max_output_chars = Int(20_000, min=100, help="How much of a cell's text output the model reads.").tag(config=True)
     max_image_bytes = Int(2 << 20, min=0, help="The largest image the model is shown.").tag(config=True)
 
+    # -- the page --------------------------------------------------------------------
+    open_panel = Bool(default_value=False, help="Open the side panel when JupyterLab has loaded.").tag(config=True)
+
     engine: Engine
     relay: Relay | None = None
 
@@ -158,7 +161,12 @@ class AgentExtension(ExtensionApp):
         page_config = self._server.web_app.settings.setdefault("page_config_data", {})
         # The same dict under both names, whichever extension loads first: ours or JupyterLab.
         self.settings["page_config_data"] = page_config
-        page_config["jupyter_agent"] = {"api": API, "static": STATIC, "version": __version__}
+        page_config["jupyter_agent"] = {
+            "api": API,
+            "static": STATIC,
+            "version": __version__,
+            "open_panel": self.open_panel,
+        }
         if untracked is None:
             return
         manager.untracked_message_types = [*untracked, *(t for t in (RELAY, FRAME) if t not in untracked)]
@@ -205,7 +213,7 @@ class AgentExtension(ExtensionApp):
         )
         self.relay.listen(server.event_logger)
 
-    async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
+    async def _start_jupyter_server_extension(self, _serverapp: Any) -> None:
         """Meet the kernels that run already."""
         if self.relay is not None:
             await self.relay.watch_running()
@@ -228,16 +236,16 @@ class PanelFiles(JupyterHandler, web.StaticFileHandler):
     auth_resource = AUTH_RESOURCE
 
     @guarded
-    async def get(self, path: str, include_body: bool = True) -> None:
+    async def get(self, path: str) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Serve one file."""
-        await web.StaticFileHandler.get(self, path, include_body)
+        await web.StaticFileHandler.get(self, path)
 
     @guarded
     async def head(self, path: str) -> None:
         """Serve its headers."""
         await web.StaticFileHandler.get(self, path, include_body=False)
 
-    def set_extra_headers(self, path: str) -> None:
+    def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 -- Tornado names it
         """Revalidate: a new version must not meet an old bundle."""
         self.set_header("Cache-Control", "no-cache")
         self.set_header("X-Content-Type-Options", "nosniff")

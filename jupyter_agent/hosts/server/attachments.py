@@ -44,8 +44,8 @@ def raster_type(head: bytes) -> str | None:
 class Attachments:
     """The attachments of one session, on disk."""
 
-    def __init__(self, data_dir: Path, session_id: str) -> None:
-        self._directory = data_dir / "sessions" / session_id / "attachments"
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
 
     def save(self, content: bytes) -> str:
         """Keep ``content`` and return its address. Written beside and renamed: readers see all or nothing."""
@@ -106,9 +106,7 @@ class AttachmentsHandler(AgentHandler):
         if not content:
             raise BadRequest("The attachment is empty.")
         host = await self.engine.host()
-        if not host.exists(session_id):
-            raise SessionNotFound("There is no such session.")
-        store = Attachments(self.engine.settings.data_dir, session_id)
+        store = Attachments(host.blobs(session_id))
         address = await asyncio.to_thread(store.save, content)
         attachment = {
             "sha256": address,
@@ -141,9 +139,7 @@ class AttachmentHandler(AgentHandler):
     @of_session
     async def get(self, session_id: str, address: str) -> None:
         host = await self.engine.host()
-        if not host.exists(session_id):
-            raise SessionNotFound("There is no such session.")
-        store = Attachments(self.engine.settings.data_dir, session_id)
+        store = Attachments(host.blobs(session_id))
         content = await asyncio.to_thread(store.load, address)
         if content is None:
             raise SessionNotFound("There is no such attachment.")
@@ -170,5 +166,3 @@ def safe_name(name: str) -> str:
 def _mime(declared: str) -> str:
     kind = declared.split(";", 1)[0].strip().lower()
     return kind if _MIME.fullmatch(kind) else "application/octet-stream"
-
-

@@ -24,6 +24,7 @@ from ...errors import (
     CommandRejected,
     ModelError,
     ProtocolError,
+    SessionError,
     SessionNotFound,
     StoreError,
 )
@@ -32,7 +33,7 @@ from ...protocol.ids import is_session_id
 from .engine import Engine
 
 AUTH_RESOURCE = "jupyter_agent"
-_INTERNAL = "Something went wrong inside jupyter_agent; the server's log has the details."
+INTERNAL = "Something went wrong inside jupyter_agent; the server's log has the details."
 
 Method = Callable[..., Awaitable[None]]
 
@@ -55,29 +56,32 @@ class TooLarge(AgentError):
     code = "too_large"
 
 
+_BY_CODE = {
+    "unknown_cursor": HTTPStatus.BAD_REQUEST,
+    "shutting_down": HTTPStatus.SERVICE_UNAVAILABLE,
+    "conflicting_distribution": HTTPStatus.SERVICE_UNAVAILABLE,
+}
+_BY_KIND: tuple[tuple[type[AgentError], int], ...] = (
+    (SessionNotFound, HTTPStatus.NOT_FOUND),
+    (NotAllowed, HTTPStatus.FORBIDDEN),
+    (TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    (BadRequest, HTTPStatus.BAD_REQUEST),
+    (ProtocolError, HTTPStatus.BAD_REQUEST),
+    (CommandRejected, HTTPStatus.CONFLICT),
+    (ModelError, HTTPStatus.BAD_GATEWAY),
+    (StoreError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (SessionError, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+
+
 def status_of(error: AgentError) -> int:
     """Return the HTTP status that fits ``error``."""
-    match error:
-        case SessionNotFound():
-            return HTTPStatus.NOT_FOUND
-        case NotAllowed():
-            return HTTPStatus.FORBIDDEN
-        case TooLarge():
-            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        case BadRequest() | ProtocolError():
-            return HTTPStatus.BAD_REQUEST
-        case CommandRejected():
-            return HTTPStatus.CONFLICT
-        case ModelError():
-            return HTTPStatus.BAD_GATEWAY
-        case StoreError():
-            return HTTPStatus.SERVICE_UNAVAILABLE
-        case _ if error.code in ("bad_cursor", "bad_request", "invalid"):
-            return HTTPStatus.BAD_REQUEST
-        case _ if error.code in ("shutting_down", "session_failed", "conflicting_distribution"):
-            return HTTPStatus.SERVICE_UNAVAILABLE
-        case _:
-            return HTTPStatus.INTERNAL_SERVER_ERROR
+    if error.code in _BY_CODE:
+        return _BY_CODE[error.code]
+    for kind, status in _BY_KIND:
+        if isinstance(error, kind):
+            return status
+    return HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def error_body(code: str, message: str, hint: str | None = None) -> str:
@@ -140,7 +144,7 @@ class AgentHandler(APIHandler):
             case web.HTTPError():
                 body = error_body(_code_of(status_code), _said_by(error))
             case _:
-                body = error_body("internal", _INTERNAL)
+                body = error_body("internal", INTERNAL)
         self.finish(body)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
@@ -154,9 +158,7 @@ class AgentHandler(APIHandler):
 async def is_allowed(handler: Any, action: str) -> bool:
     """Tell whether the handler's user may do ``action`` with sessions."""
     return bool(
-        await ensure_async(
-            handler.authorizer.is_authorized(handler, handler.current_user, action, AUTH_RESOURCE)
-        )
+        await ensure_async(handler.authorizer.is_authorized(handler, handler.current_user, action, AUTH_RESOURCE))
     )
 
 

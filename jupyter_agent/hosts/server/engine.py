@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ... import __version__
 from ...errors import AgentError
 from ...settings import Settings
 
@@ -114,7 +115,7 @@ class Engine:
             self.settings,
         )
         toolbox = Toolbox(self.settings, self.secrets)
-        return SessionHost(self.settings, workspace=workspace, model=self.model, toolbox=toolbox)
+        return SessionHost(self.settings, workspace=workspace, model=self.model, toolbox=toolbox, version=__version__)
 
     def secrets(self) -> Sequence[str]:
         """Return the values that no tool output may show."""

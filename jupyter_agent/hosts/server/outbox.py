@@ -63,7 +63,7 @@ class Outbox:
             return
         sid, ep = frame["sid"], frame["ep"]
         patient = True
-        for event in frame["batch"] if "batch" in frame else [frame]:
+        for event in frame.get("batch", [frame]):
             patient = patient and event["type"] in _PATIENT
             self._gather(_Waiting(sid, ep, event))
         if len(self._events) > self._pending_frames or self._bytes > self._pending_bytes:

@@ -66,9 +66,7 @@ class _Watch:
 class Relay:
     """All inline panels of this server."""
 
-    def __init__(
-        self, engine: Engine, *, kernel_manager: Any, session_manager: Any, authorizer: Any, log: Any
-    ) -> None:
+    def __init__(self, engine: Engine, *, kernel_manager: Any, session_manager: Any, authorizer: Any, log: Any) -> None:
         self._engine = engine
         self._kernels = kernel_manager
         self._notebooks = session_manager
@@ -125,7 +123,7 @@ class Relay:
 
     # -- kernels come and go -----------------------------------------------------------
 
-    async def _on_kernel_action(self, logger: Any, schema_id: str, data: Json) -> None:
+    async def _on_kernel_action(self, _logger: Any, _schema_id: str, data: Json) -> None:
         kernel_id = data.get("kernel_id")
         if kernel_id is None or data.get("status") != "success":
             return

@@ -25,6 +25,7 @@ from ...protocol.frames import Frame, dump_json, transient
 from ...protocol.ids import is_session_id, new_id, now_ms
 from ...settings import Settings
 from ..kernel import RELAY
+from .base import INTERNAL
 from .outbox import Outbox
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class RelayedPanel:
                 self._complain(error)
             except Exception:
                 self._log.exception("an inline panel's message failed")
-                self._complain(AgentError("Something went wrong inside jupyter_agent; the server's log has the details."))
+                self._complain(AgentError(INTERNAL))
 
     async def _handle(self, content: Json) -> None:
         match content:
@@ -150,6 +151,8 @@ class RelayedPanel:
 
     async def _attach(self, wish: object) -> None:
         if self._connection is None or (wish is not None and wish != self._session_id):
+            # The first session of a server waits for imports: the page shall know that somebody is here.
+            self._send_control({"hello": {"status": "connecting"}})
             host = await self._get_host()
             session = await self._choose(host, wish)
             self._connect(host, session)
@@ -261,6 +264,8 @@ class RelayedPanel:
             case "turn.ended":
                 self._turn = None
                 self._facts["status"] = "error" if body["outcome"] == "failed" else "ready"
+            case "session.deleted":
+                self._part()
             case "ack" if body["cmd_id"] in self._asked:
                 self._asked.discard(body["cmd_id"])
                 self._stop_late(body.get("result") or {})
@@ -269,6 +274,12 @@ class RelayedPanel:
         if "seq" in event or "covers" in event:
             self._seq = event["seq"] if "seq" in event else event["covers"][1]
             self._keep_beating()
+
+    def _part(self) -> None:
+        """The session is gone: the next attach asks anew."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._session_id, self._turn = None, None, None
 
     def _stop_late(self, result: Json) -> None:
         if self._stop_when_known and result.get("turn"):

@@ -137,8 +137,6 @@ class CommandsHandler(AgentHandler):
         if allows_a_call(command) and not await self.may("execute"):
             raise NotAllowed("You may not approve what runs code.")
         host = await self.engine.host()
-        if not host.exists(session_id):
-            raise SessionNotFound("There is no such session.")
         self.reply(await host.command(session_id, command, user=self.user_name, road="rest"))
 
 
@@ -203,5 +201,3 @@ def _limit(text: str | None, *, default: int) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MAX_PAGE):
         raise BadRequest(f"limit is a number from 1 to {_MAX_PAGE}.")
     return int(text)
-
-

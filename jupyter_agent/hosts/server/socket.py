@@ -10,7 +10,9 @@ module decides who may come in and what they may ask::
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 from jupyter_server.auth.decorator import ws_authenticated
 from jupyter_server.base.handlers import JupyterHandler
@@ -21,9 +23,9 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from ...protocol.commands import ApprovalAnswer, Command, Hello, History, Ping, Subscribe
 from ...protocol.events import ErrorInfo
-from ...protocol.frames import Frame
+from ...protocol.frames import VERSION, Frame
 from ...protocol.ids import is_session_id
-from .base import AUTH_RESOURCE, is_allowed
+from .base import AUTH_RESOURCE, error_body, is_allowed
 from .engine import Engine
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 CLOSE_VERSION = 4400
 CLOSE_GONE = 4404
+_LONGEST_HELLO = 16 * 1024
 _FORBIDDEN = ErrorInfo(code="forbidden", message="You may watch this session, not change it.")
 _MAY_NOT_ALLOW = ErrorInfo(code="forbidden", message="You may not approve what runs code.")
 
@@ -65,6 +68,12 @@ class AgentSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
     async def before_upgrade(self, *args: str) -> None:
         """Check what the path names."""
 
+    def write_error(self, status_code: int, **_kwargs: Any) -> None:
+        """Say in our one shape why there was no upgrade."""
+        phrase = HTTPStatus(status_code).phrase
+        self.set_header("Content-Type", "application/json")
+        self.finish(error_body(HTTPStatus(status_code).name.lower(), phrase))
+
     def send_text(self, text: str) -> None:
         """Send without waiting; a socket that is gone is no news here, ``on_close`` follows."""
         try:
@@ -88,6 +97,8 @@ class SessionSocket(AgentSocket):
     connection: Connection | None = None
     _may_write = False
     _may_execute = False
+    _greeting = False
+    """A hello is being answered: its version error is the only one that ends the connection."""
 
     async def before_upgrade(self, *args: str) -> None:
         """Answer 404 for a session that is not there, before any path is built from its id."""
@@ -104,13 +115,16 @@ class SessionSocket(AgentSocket):
         """Attach to the session; it says nothing until asked to."""
         super().open(*args, **kwargs)
         self.connection = self._host.connect(
-            args[0], self._sink, user=self.user_name, road="panel", guard=self._guard
+            args[0], self._sink, user=self.user_name, road="panel", guard=self._guard, backlog=self.pending_bytes
         )
 
     def on_message(self, message: str | bytes) -> None:
         """Pass a command on; what is malformed is answered, never fatal."""
-        if self.connection is not None:
-            self.connection.receive(message)
+        if self.connection is None:
+            return
+        self._greeting = is_hello(message)
+        self.connection.receive(message)
+        self._greeting = False
 
     def on_close(self) -> None:
         """Leave; the turn goes on."""
@@ -123,6 +137,8 @@ class SessionSocket(AgentSocket):
         self.send_text(frame.text)
         if frame.data.get("type") == "session.deleted":
             self.close(CLOSE_GONE, "The session was deleted.")
+        elif self._greeting and frame.data.get("type") == "error" and frame.data["d"]["code"] == "version":
+            self.close(CLOSE_VERSION, "No protocol version in common.")
 
     def _guard(self, command: Command) -> ErrorInfo | None:
         match command:
@@ -136,3 +152,12 @@ class SessionSocket(AgentSocket):
                 return None
 
 
+def is_hello(message: str | bytes) -> bool:
+    """Tell whether a frame is a well-formed hello."""
+    if len(message) > _LONGEST_HELLO:
+        return False
+    try:
+        data: Any = json.loads(message)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and data.get("type") == "hello" and data.get("v") == VERSION  # pyright: ignore[reportUnknownMemberType] -- free-form JSON
