@@ -31,6 +31,9 @@ def command() -> list[str]:
         f"--ServerApp.root_dir={SCRATCH}",
         f"--LabApp.default_url=/lab/tree/{FIRST}",
         "--AgentExtension.open_panel=True",
+        # No questions, and no look at the network, before the first word.
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         *as_root,
         *sys.argv[1:],
     ]
