@@ -152,13 +152,18 @@ class RunningServer:
         request.request_timeout = BOUND_S
         return await AsyncHTTPClient().fetch(request, raise_error=False)
 
-    async def connect(self, path: str, *, token: str | None = TOKEN, origin: str | None = None) -> WebSocket:
+    async def cookies(self) -> str:
+        """Sign in and return what a browser would send from then on."""
+        response = await self.ask_raw("GET", f"{API}/status")
+        return "; ".join(cookie.split(";")[0] for cookie in response.headers.get_list("Set-Cookie"))
+
+    async def connect(
+        self, path: str, *, token: str | None = TOKEN, headers: dict[str, str] | None = None
+    ) -> WebSocket:
         """Open a WebSocket; a refusal raises ``HTTPClientError``."""
-        headers = {} if token is None else {"Authorization": f"token {token}"}
-        if origin is not None:
-            headers["Origin"] = origin
+        headers = (headers or {}) | ({} if token is None else {"Authorization": f"token {token}"})
         url = self.base.replace("http", "ws", 1) + path
-        return WebSocket(await websocket_connect(HTTPRequest(url, headers=headers), connect_timeout=BOUND_S))
+        return WebSocket(await websocket_connect(HTTPRequest(url, headers=headers, connect_timeout=BOUND_S)))
 
     async def new_session(self, **wish: Any) -> str:
         """Create a session and return its id."""
@@ -173,7 +178,7 @@ class RunningServer:
         try:
             yield view
         finally:
-            view.close()
+            await view.close()
 
     @asynccontextmanager
     async def notebook_page(self, name: str = "a.ipynb") -> AsyncIterator[Page]:
@@ -191,7 +196,7 @@ class RunningServer:
             await page.ready()
             yield page
         finally:
-            page.close()
+            await page.close()
             await self.ask("DELETE", f"/api/sessions/{session['id']}")
 
 
@@ -201,6 +206,7 @@ class WebSocket:
     def __init__(self, socket: WebSocketClientConnection) -> None:
         self.socket = socket
         self.heard: list[Json] = []
+        self.listeners: list[Callable[[Json], object]] = []
         self.close_code: int | None = None
         self._news = asyncio.Condition()
         self._task = asyncio.get_running_loop().create_task(self._listen())
@@ -209,13 +215,16 @@ class WebSocket:
         while (message := await self.socket.read_message()) is not None:
             async with self._news:
                 self.heard.append(json.loads(message))
+                for listen in list(self.listeners):
+                    listen(self.heard[-1])
                 self._news.notify_all()
         self.close_code = self.socket.close_code or 1006
         async with self._news:
             self._news.notify_all()
 
     def send(self, value: Any) -> None:
-        self.socket.write_message(value if isinstance(value, (str, bytes)) else json.dumps(value))
+        text = value if isinstance(value, (str, bytes)) else json.dumps(value)
+        self.socket.write_message(text, binary=isinstance(text, bytes))
 
     def command(self, tag: str, cmd_id: str = "", **body: Any) -> str:
         """Send one protocol command and return its id."""
@@ -249,13 +258,13 @@ class WebSocket:
     async def closed(self, within: float = BOUND_S) -> int:
         """Wait for the server to close and return the code."""
         async with asyncio.timeout(within):
-            await self._task
+            await asyncio.shield(self._task)
         assert self.close_code is not None
         return self.close_code
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self.socket.close()
-        self._task.cancel()
+        await self.closed()
 
 
 class Page:
@@ -349,8 +358,8 @@ class Page:
         view.post({"attach": {}})
         return view
 
-    def close(self) -> None:
-        self.channel.close()
+    async def close(self) -> None:
+        await self.channel.close()
 
 
 class PanelView:

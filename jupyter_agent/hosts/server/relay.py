@@ -123,7 +123,7 @@ class Relay:
 
     # -- kernels come and go -----------------------------------------------------------
 
-    async def _on_kernel_action(self, _logger: Any, _schema_id: str, data: Json) -> None:
+    async def _on_kernel_action(self, *, data: Json, **_event: Any) -> None:
         kernel_id = data.get("kernel_id")
         if kernel_id is None or data.get("status") != "success":
             return

@@ -1,0 +1,219 @@
+"""Inline panels: a real kernel, the server's relay, and what a page would hear on iopub."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from running_server import API, Page, RunningServer
+
+LONG = "Give me a long answer, please."
+
+
+@pytest.fixture
+async def page(server: RunningServer, request: pytest.FixtureRequest) -> AsyncIterator[Page]:
+    """A notebook of its own for each test."""
+    async with server.notebook_page(f"{abs(hash(request.node.name))}.ipynb") as opened:
+        yield opened
+
+
+async def test_a_panel_shows_the_session_of_its_notebook(server: RunningServer, page: Page) -> None:
+    panel = await page.open_panel()
+    hello = (await panel.wait_for(lambda c: bool(c.get("hello", {}).get("session_id"))))["hello"]
+    assert hello["status"] == "ready"
+    assert hello["mode"] == "build"
+    status, body = await server.ask("GET", f"{API}/sessions/{hello['session_id']}")
+    assert status == 200
+    assert body["session"]["notebook_path"].endswith(".ipynb")
+    assert await page.execute("print(panel.session_id, panel.status, panel.mode, panel.model)") == (
+        f"{hello['session_id']} ready build {hello['model']}\n"
+    )
+
+
+async def test_a_turn_streams_through_the_comm_without_a_gap(page: Page) -> None:
+    panel = await page.open_panel()
+    snapshot = await panel.subscribe()
+    panel.command("message.send", id="msg_comm", parts=[{"type": "text", "text": "Hello"}])
+    await panel.event("turn.ended", outcome="completed")
+    last = snapshot["as_of"]
+    for event in panel.events:
+        if "seq" in event or "covers" in event:
+            first, end = event.get("covers") or (event["seq"], event["seq"])
+            assert first == last + 1, event
+            last = end
+    done = [e["d"]["part"]["text"] for e in panel.events if e["type"] == "part.done" and e["d"]["part"]["type"] == "text"]
+    streamed = "".join(e["d"]["delta"] for e in panel.events if e["type"] == "part.delta")
+    assert streamed == done[-1]
+
+
+async def test_python_asks_and_stops_without_any_page(page: Page) -> None:
+    await page.execute("from jupyter_agent import AgentPanel\np = AgentPanel()")
+    await page.execute(f"p.ask({LONG!r})")
+    await page.execute(_WAIT.format(condition="p.status == 'streaming'"))
+    await page.execute("p.stop()")
+    await page.execute(_WAIT.format(condition="p.status == 'ready'"))
+
+
+async def test_asked_and_stopped_in_one_breath_is_stopped(page: Page) -> None:
+    panel = await page.open_panel()
+    await panel.subscribe()
+    await page.execute(f"panel.ask({LONG!r}); panel.stop()")
+    await panel.event("turn.ended", outcome="stopped")
+
+
+@pytest.mark.parametrize("cell", ["import time; time.sleep(6)", "import time\nt = time.time()\nwhile time.time() - t < 6: pass"])
+async def test_frames_and_stop_pass_a_busy_kernel(page: Page, cell: str) -> None:
+    panel = await page.open_panel()
+    await panel.subscribe()
+    running = page.run(cell, "cell-2")
+    await page.running(running)
+    panel.command("message.send", id="msg_busy", parts=[{"type": "text", "text": LONG}])
+    turn = (await panel.event("turn.started"))["d"]["turn"]["id"]
+    await panel.event("part.delta")
+    asked_at = time.monotonic()
+    panel.command("turn.stop", turn=turn)
+    await panel.event("turn.ended", outcome="stopped")
+    assert time.monotonic() - asked_at < 2
+    assert not any(m["msg_type"] == "execute_reply" for m in page.of(running)), "the cell still ran"
+    await page.idle(running)
+
+
+async def test_output_of_the_users_threads_keeps_its_cell(page: Page) -> None:
+    panel = await page.open_panel()
+    await panel.subscribe()
+    running = page.run(
+        "import threading, time\n"
+        "def work():\n"
+        "    for n in range(20):\n"
+        "        print('line', n, flush=True)\n"
+        "        time.sleep(0.1)\n"
+        "thread = threading.Thread(target=work); thread.start(); time.sleep(2.5)",
+        "cell-2",
+    )
+    await page.running(running)
+    sent = panel.command("message.send", id="msg_threads", parts=[{"type": "text", "text": LONG}])
+    await panel.event("ack", cmd_id=sent)
+    for n in range(10):  # the page talks too, on its subshell
+        panel.command("ping")
+        await page.channel.wait_for(lambda _, n=n: f"line {2 * n}\n" in page.printed(running))
+    await page.idle(running)
+    assert page.printed(running).count("line") == 20
+
+
+async def test_the_kernel_sustains_twenty_frames_a_second(page: Page) -> None:
+    panel = await page.open_panel()
+    await panel.subscribe()
+    sent = panel.command("message.send", id="msg_rate", parts=[{"type": "text", "text": LONG}])
+    await panel.event("ack", cmd_id=sent)
+    await panel.event("part.delta")
+    before, since = len(panel.customs(page.heard)), time.monotonic()
+    await page.channel.wait_for(lambda _: len(panel.customs(page.heard)) >= before + 40)
+    assert 40 / (time.monotonic() - since) >= 18
+    turn = (await panel.event("turn.started"))["d"]["turn"]["id"]
+    panel.command("turn.stop", turn=turn)
+    await panel.event("turn.ended")
+
+
+async def test_a_cell_run_again_finds_the_session_and_lets_the_old_panel_go(page: Page) -> None:
+    first = await page.open_panel()
+    hello = await first.wait_for(lambda c: bool(c.get("hello", {}).get("session_id")))
+    second = await page.open_panel()
+    again = await second.wait_for(lambda c: bool(c.get("hello", {}).get("session_id")))
+    assert hello["hello"]["session_id"] == again["hello"]["session_id"]
+    await page.channel.wait_for(
+        lambda m: m["msg_type"] == "jupyter_agent_frame" and m["content"] == {"panel": first.comm_id, "detach": {}}
+    )
+
+
+async def test_after_a_kernel_restart_a_new_panel_finds_the_same_session(server: RunningServer, page: Page) -> None:
+    panel = await page.open_panel()
+    session_id = (await panel.wait_for(lambda c: bool(c.get("hello", {}).get("session_id"))))["hello"]["session_id"]
+    sent = panel.command("message.send", id="msg_survives", parts=[{"type": "text", "text": LONG}])
+    await panel.event("ack", cmd_id=sent)
+    status, _ = await server.ask("POST", f"/api/kernels/{page.kernel_id}/restart")
+    assert status == 200
+    await page.ready()
+    _, body = await server.ask("GET", f"{API}/sessions/{session_id}")
+    assert body["session"]["status"] in ("submitted", "streaming"), "the turn is the server's, not the kernel's"
+    panel = await page.open_panel()
+    again = await panel.wait_for(lambda c: bool(c.get("hello", {}).get("session_id")))
+    assert again["hello"]["session_id"] == session_id
+    turn = (await panel.subscribe())["turn"]
+    panel.command("turn.stop", turn=turn["id"])
+    await panel.event("turn.ended", outcome="stopped")
+
+
+# -- what a comm may not do ---------------------------------------------------------
+
+
+async def test_a_panel_cannot_reach_another_notebooks_session(server: RunningServer, page: Page) -> None:
+    foreign = await server.new_session(notebook_path="other.ipynb")
+    panel = await page.open_panel(f"AgentPanel(session_id={foreign!r})")
+    await panel.event("error", code="other_notebook")
+    panel.command("message.send", id="msg_foreign", parts=[{"type": "text", "text": "Hello"}])
+    await panel.event("error", code="detached")
+    _, body = await server.ask("GET", f"{API}/sessions/{foreign}/messages")
+    assert body["messages"] == []
+
+
+@pytest.mark.parametrize("session_id", ["ses_0123456789abcdef", "../../etc", ""])
+async def test_a_session_that_is_not_there_is_named_so(page: Page, session_id: str) -> None:
+    panel = await page.open_panel(f"AgentPanel(session_id={session_id!r})")
+    await panel.event("error", code="not_found")
+
+
+async def test_a_comm_never_allows_a_tool_for_good(page: Page) -> None:
+    panel = await page.open_panel()
+    await panel.subscribe()
+    sent = panel.command("approval.answer", id="apr_x", rev=1, decision="allow", scope="always")
+    ack = await panel.event("ack", cmd_id=sent)
+    assert (ack["d"]["status"], ack["d"]["error"]["code"]) == ("rejected", "forbidden")
+
+
+async def test_frames_that_make_no_sense_are_answered_and_change_nothing(page: Page) -> None:
+    panel = await page.open_panel()
+    await panel.subscribe()
+    for nonsense in ({"v": 1}, {"v": 1, "cmd_id": "c", "type": 3}, {}):
+        panel.post({"command": nonsense})
+    panel.post({"command": "text"})
+    panel.post({"unheard-of": {}})
+    await page.execute(
+        "from jupyter_agent.hosts.kernel import kernel_relay\n"
+        "for content in ({}, {'attach': 3}, {'command': []}, {'frames': None}):\n"
+        "    kernel_relay().publish(panel._panel_id, content)"
+    )
+    panel.command("ping")
+    await panel.event("pong")
+
+
+# -- large things -------------------------------------------------------------------
+
+
+async def test_what_is_too_large_for_iopub_comes_in_pieces(page: Page) -> None:
+    panel = await page.open_panel()
+    await panel.subscribe()
+    text = "😀 large " * 30_000
+    sent = panel.command("message.send", id="msg_large", parts=[{"type": "text", "text": text}])
+    await panel.event("ack", cmd_id=sent)
+    await panel.event("turn.ended")
+    added = next(e for e in panel.events if e["type"] == "message.added" and e["d"]["message"]["id"] == "msg_large")
+    assert added["d"]["message"]["parts"][0]["text"] == text or added["d"]["message"]["truncated"]
+    from_widget = [m for m in page.heard if m["msg_type"] == "comm_msg" and m["content"]["comm_id"] == panel.comm_id]
+    assert max(len(str(m["content"]["data"])) for m in from_widget) <= 256 * 1024
+
+
+async def test_the_panels_saved_state_is_small(page: Page) -> None:
+    panel = await page.open_panel("panel = AgentPanel(height=300)\npanel")
+    assert len(str(panel.state)) < 8 * 1024
+    assert panel.state["height"] == "300px"
+    assert set(panel.state) & {"mode", "model", "status", "title"} == set()
+
+
+_WAIT = """
+import time
+until = time.time() + 20
+while not ({condition}):
+    assert time.time() < until, (p.status, p.session_id)
+    time.sleep(0.02)
+"""
