@@ -221,14 +221,16 @@ export class AgentClient {
     switch (event.type) {
       case "welcome":
         this.greeting.value = event.d;
-        return;
+        break;
       case "ack":
-        return this.acknowledged(event.d);
+        this.acknowledged(event.d);
+        break;
       case "error":
         this.fault.value = event.d;
-        return;
+        break;
       case "hb":
-        return this.checkTail(event.d.seq);
+        this.checkTail(event.d.seq);
+        break;
     }
   }
 

@@ -111,7 +111,10 @@ export class CommConnection implements Connection {
 
   private ping(): void {
     if (this.status.peek().state !== "connected") return;
-    if (this.missed >= MISSED_PINGS) return this.lost();
+    if (this.missed >= MISSED_PINGS) {
+      this.lost();
+      return;
+    }
     this.missed += 1;
     this.send({ command: command("ping") });
   }

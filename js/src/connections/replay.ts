@@ -53,8 +53,8 @@ export class ReplayConnection implements Connection {
 
   private start(): void {
     this.status.value = { state: "connected" };
-    if (this.options.pace_ms) return this.step(0);
-    for (const frame of this.recording) this.play(frame);
+    if (this.options.pace_ms) this.step(0);
+    else for (const frame of this.recording) this.play(frame);
   }
 
   private step(index: number): void {

@@ -80,7 +80,8 @@ export class SocketConnection implements Connection {
     try {
       socket = new Socket(this.options.url());
     } catch {
-      return this.wait();
+      this.wait();
+      return;
     }
     this.socket = socket;
     socket.onopen = () => this.opened(socket);
@@ -111,7 +112,10 @@ export class SocketConnection implements Connection {
   }
 
   private ping(): void {
-    if (this.missed >= MISSED_PINGS) return this.broken(1006);
+    if (this.missed >= MISSED_PINGS) {
+      this.broken(1006);
+      return;
+    }
     this.missed += 1;
     this.post(command("ping"));
   }
@@ -120,14 +124,9 @@ export class SocketConnection implements Connection {
     if (this.opened_at > 0 && Date.now() - this.opened_at >= BACKOFF.uptime_ms) this.backoff.reset();
     this.opened_at = 0;
     this.drop();
-    switch (code) {
-      case CLOSE_VERSION:
-        return this.end("This page is older or newer than the server. Reload the page.");
-      case CLOSE_DELETED:
-        return this.end("This session was deleted.");
-      default:
-        return this.wait();
-    }
+    if (code === CLOSE_VERSION) this.end("This page is older or newer than the server. Reload the page.");
+    else if (code === CLOSE_DELETED) this.end("This session was deleted.");
+    else this.wait();
   }
 
   private end(detail: string): void {

@@ -83,11 +83,11 @@ export function withoutDistant(lines: readonly DiffLine[], context = 3): (DiffLi
     for (let i = Math.max(0, index - context); i <= Math.min(lines.length - 1, index + context); i++) near[i] = true;
   });
   const shown: (DiffLine | Skip)[] = [];
-  lines.forEach((line, index) => {
-    if (near[index]) return void shown.push(line);
+  for (const [index, line] of lines.entries()) {
     const last = shown.at(-1);
-    if (last?.kind === "skip") last.lines += 1;
+    if (near[index]) shown.push(line);
+    else if (last?.kind === "skip") last.lines += 1;
     else shown.push({ kind: "skip", lines: 1 });
-  });
+  }
   return shown;
 }

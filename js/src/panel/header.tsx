@@ -69,6 +69,8 @@ function SessionList({ onClose }: { onClose: () => void }) {
     <div
       ref={root}
       class="jp-agent-sessions"
+      role="dialog"
+      aria-label="Sessions"
       tabIndex={-1}
       onKeyDown={(event) => {
         if (event.key !== "Escape") return;
@@ -79,7 +81,7 @@ function SessionList({ onClose }: { onClose: () => void }) {
       {failed ? <div class="jp-agent-muted">The sessions could not be listed.</div> : null}
       {sessions === null && !failed ? <div class="jp-agent-muted">Loading…</div> : null}
       {sessions?.length === 0 ? <div class="jp-agent-muted">No sessions yet.</div> : null}
-      <ul aria-label="Sessions">
+      <ul>
         {sessions?.map((session) => (
           <li key={session.id}>
             <button

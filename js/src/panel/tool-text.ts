@@ -60,13 +60,14 @@ export function toolSummary(part: ToolPart): string {
   return code === null ? "" : (code.text.split("\n").find((line) => line.trim() !== "") ?? "").trim();
 }
 
-/** What isn't code and may still matter: short values under their names. */
+/** What isn't code and may still matter: short values under their names; ids are for machines. */
 export function toolFacts(input: Record<string, unknown>): [string, string][] {
-  const hidden = new Set(["source", "new_source", "code", "base_hash"]);
   return Object.entries(input)
-    .filter(([name, value]) => !hidden.has(name) && value !== null && typeof value !== "object" && value !== "")
+    .filter(([name, value]) => !MACHINE.test(name) && value !== null && typeof value !== "object" && value !== "")
     .map(([name, value]) => [name.replaceAll("_", " "), String(value)]);
 }
+
+const MACHINE = /^(?:source|new_source|code|base_hash|cell_type|.*_id)$/;
 
 /** Where a call stands, in a word or two. */
 export function toolStateText(part: ToolPart): string {

@@ -22,6 +22,7 @@ export function Transcript() {
   const empty = messages.length === 0 && sent.length === 0;
   return (
     <div class="jp-agent-transcript">
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
       <div ref={scroller} class="jp-agent-scroll" role="log" aria-live="off" aria-label="Conversation" tabIndex={0}>
         <div ref={column} class="jp-agent-column">
           <Older />

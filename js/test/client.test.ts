@@ -1,0 +1,254 @@
+// @vitest-environment jsdom
+import { type Signal, signal } from "@preact/signals";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { ACK_TIMEOUT_MS, AgentClient, SYNC_TIMEOUT_MS } from "../src/client";
+import { type Command, type Connection, type ConnectionStatus, Listeners } from "../src/connection";
+import { Outbox } from "../src/outbox";
+import type { Frame } from "../src/protocol.gen";
+import { aMessage, aText, aTurn, opening, SID } from "./example";
+import { Recorder } from "./recorder";
+
+/** A road whose other end is in the test's hands. */
+class TestRoad implements Connection {
+  readonly road = "panel";
+  readonly status: Signal<ConnectionStatus> = signal({ state: "connecting" });
+  readonly session_id = signal<string | null>(SID);
+  posted: Command[] = [];
+  private readonly frames = new Listeners<Frame>();
+
+  post(order: Command): void {
+    if (this.status.peek().state === "connected") this.posted.push(order);
+  }
+  subscribe(onFrame: (frame: Frame) => void): () => void {
+    return this.frames.add(onFrame);
+  }
+  retry(): void {}
+  close(): void {}
+  open(): void {
+    this.status.value = { state: "connected" };
+  }
+  drop(): void {
+    this.status.value = { state: "disconnected" };
+  }
+  say(...frames: Frame[]): void {
+    for (const frame of frames) this.frames.emit(frame);
+  }
+  types(): string[] {
+    return this.posted.map((order) => order.type);
+  }
+  last(type: string): Command {
+    return this.posted.findLast((order) => order.type === type) as Command;
+  }
+}
+
+let road: TestRoad;
+let client: AgentClient;
+let recorder: Recorder;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  sessionStorage.clear();
+  road = new TestRoad();
+  client = new AgentClient(road);
+  recorder = new Recorder(SID);
+  recorder.seq = 10;
+});
+
+afterEach(() => {
+  client.dispose();
+  vi.useRealTimers();
+});
+
+const ack = (order: Command, more: object = {}) =>
+  recorder.transient("ack", { cmd_id: order.cmd_id, status: "accepted", result: {}, error: null, ...more });
+
+function follow(): void {
+  road.open();
+  road.say(...opening(recorder, []));
+  vi.advanceTimersByTime(200);
+}
+
+describe("following", () => {
+  test("greets and subscribes from nothing when the road opens", () => {
+    road.open();
+    expect(road.types()).toEqual(["hello", "subscribe"]);
+    expect(road.last("subscribe").d).toEqual({ since: null, page: 25 });
+  });
+
+  test("goes on from its cursor when the road comes back", () => {
+    follow();
+    road.drop();
+    expect(client.status.value).toBe("offline");
+    road.open();
+    expect(road.last("subscribe").d).toMatchObject({ since: { ep: "ep1", seq: 10 } });
+  });
+
+  test("a hole is filled from the cursor first, then from nothing", () => {
+    follow();
+    recorder.seq = 11;
+    road.say(recorder.durable("session.updated", { patch: { title: "x" }, rev: 2 }));
+    expect(road.last("subscribe").d).toMatchObject({ since: { seq: 10 } });
+    road.say(recorder.transient("caught_up", { seq: 12 }));
+    expect(road.last("subscribe").d).toMatchObject({ since: null });
+  });
+
+  test("asks again when a subscription gets no answer", () => {
+    road.open();
+    vi.advanceTimersByTime(SYNC_TIMEOUT_MS);
+    expect(road.types()).toEqual(["hello", "subscribe", "hello", "subscribe"]);
+  });
+
+  test("a heartbeat shows a lost tail", () => {
+    follow();
+    road.say(recorder.transient("hb", { seq: 13 }));
+    vi.advanceTimersByTime(1_000);
+    expect(road.last("subscribe").d).toMatchObject({ since: { seq: 10 } });
+  });
+
+  test("a heartbeat that only overtook its events asks for nothing", () => {
+    follow();
+    const event = recorder.durable("session.updated", { patch: { title: "x" }, rev: 2 });
+    road.say(recorder.transient("hb", { seq: 11 }), event);
+    vi.advanceTimersByTime(1_000);
+    expect(road.types().filter((type) => type === "subscribe")).toHaveLength(1);
+  });
+});
+
+describe("painting", () => {
+  test("the first change is shown at once, what follows with the next frame", () => {
+    follow();
+    const title = (text: string) => recorder.durable("session.updated", { patch: { title: text }, rev: 2 });
+    road.say(title("a"));
+    expect(client.view.value.session?.title).toBe("a");
+    road.say(title("b"), title("c"));
+    expect(client.view.value.session?.title).toBe("a");
+    vi.advanceTimersByTime(20);
+    expect(client.view.value.session?.title).toBe("c");
+  });
+});
+
+describe("the outbox", () => {
+  test("a message is resent with the same cmd_id until it is acknowledged", () => {
+    follow();
+    void client.send("Hello");
+    const first = road.last("message.send");
+    vi.advanceTimersByTime(ACK_TIMEOUT_MS * 2);
+    const sent = road.posted.filter((order) => order.type === "message.send");
+    expect(sent.length).toBeGreaterThanOrEqual(2);
+    expect(new Set(sent.map((order) => order.cmd_id)).size).toBe(1);
+    road.say(ack(first));
+    vi.advanceTimersByTime(ACK_TIMEOUT_MS * 4);
+    expect(road.posted.filter((order) => order.type === "message.send")).toHaveLength(sent.length);
+  });
+
+  test("what was said while offline is sent when the road opens", () => {
+    follow();
+    road.drop();
+    void client.send("Hello");
+    expect(road.types()).not.toContain("message.send");
+    road.open();
+    expect(road.types()).toContain("message.send");
+  });
+
+  test("a message survives a reload of the page", () => {
+    follow();
+    void client.send("Hello");
+    const { cmd_id } = road.last("message.send");
+    client.dispose();
+    road = new TestRoad();
+    client = new AgentClient(road, { outbox: new Outbox() });
+    expect(client.sent.value).toMatchObject([{ text: "Hello" }]);
+    road.open();
+    expect(road.last("message.send").cmd_id).toBe(cmd_id);
+  });
+
+  test("nothing stays in storage after the acknowledgement", () => {
+    follow();
+    void client.send("Hello");
+    road.say(ack(road.last("message.send")));
+    expect(sessionStorage.length).toBe(0);
+  });
+});
+
+describe("saying", () => {
+  test("a message shows at once and once", () => {
+    follow();
+    void client.send("Hello");
+    expect(client.status.value).toBe("submitted");
+    const { id } = road.last("message.send").d as { id: string };
+    road.say(ack(road.last("message.send")));
+    expect(client.sent.value.map((message) => message.id)).toEqual([id]);
+    road.say(recorder.durable("message.added", { message: aMessage(id, "user", [aText("p", 0, "Hello")]) }));
+    expect(client.sent.value).toEqual([]);
+  });
+
+  test("a refused message is taken back and the reason is told", async () => {
+    follow();
+    const reply = client.send("Hello");
+    road.say(
+      ack(road.last("message.send"), {
+        status: "rejected",
+        result: null,
+        error: { code: "busy", message: "Not now." },
+      }),
+    );
+    expect((await reply).status).toBe("rejected");
+    expect(client.sent.value).toEqual([]);
+    expect(client.fault.value?.message).toBe("Not now.");
+  });
+
+  test("Stop names the running turn, and does nothing without one", () => {
+    follow();
+    client.stop();
+    expect(road.types()).not.toContain("turn.stop");
+    road.say(recorder.durable("turn.started", { turn: aTurn() }));
+    client.stop();
+    expect(road.last("turn.stop").d).toEqual({ turn: "trn_2" });
+  });
+
+  test("a Stop that came too late is no fault", () => {
+    follow();
+    road.say(recorder.durable("turn.started", { turn: aTurn() }));
+    client.stop();
+    road.say(ack(road.last("turn.stop"), { status: "rejected", error: { code: "not_running", message: "Over." } }));
+    expect(client.fault.value).toBeNull();
+  });
+
+  test("older messages join in front", async () => {
+    road.open();
+    road.say(...opening(recorder, [aMessage("msg_9", "user", [])], { page: { before: "msg_9", has_more: true } }));
+    const loaded = client.loadOlder();
+    const order = road.last("history");
+    expect(order.d).toEqual({ before: "msg_9", limit: 25 });
+    road.say(ack(order, { result: { messages: [aMessage("msg_8", "user", [])], has_more: false, before: null } }));
+    await loaded;
+    vi.advanceTimersByTime(200);
+    expect(client.view.value.messages.map((message) => message.id)).toEqual(["msg_8", "msg_9"]);
+  });
+});
+
+describe("status", () => {
+  test("is the transport's first, then the subscription's, then the turn's", () => {
+    const seen = [client.status.value];
+    road.open();
+    vi.advanceTimersByTime(200);
+    seen.push(client.status.value);
+    road.say(...opening(recorder, []));
+    vi.advanceTimersByTime(200);
+    seen.push(client.status.value);
+    const say = (frame: Frame) => {
+      road.say(frame);
+      vi.advanceTimersByTime(200);
+      seen.push(client.status.value);
+    };
+    say(recorder.durable("turn.started", { turn: aTurn() }));
+    say(
+      recorder.durable("message.added", {
+        message: aMessage("msg_b", "assistant", [aText("p", 0, "")], { status: "streaming" }),
+      }),
+    );
+    say(recorder.durable("turn.status", { status: "awaiting", attempt: 0 }));
+    say(recorder.durable("turn.status", { status: "recovering", attempt: 1 }));
+    expect(seen).toEqual(["connecting", "syncing", "ready", "submitted", "streaming", "awaiting", "recovering"]);
+  });
+});
