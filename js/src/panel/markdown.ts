@@ -72,7 +72,7 @@ function fenced(token: Token): Block["code"] {
 
 /** Return markdown as HTML that may be put into the page. */
 export function markdownHtml(raw: string): string {
-  return sanitise(marked.parse(raw) as string);
+  return sanitise(marked.parse(raw) as string).trimEnd();
 }
 
 function codeHtml(code: string, language: string): string {

@@ -1,0 +1,366 @@
+// @vitest-environment jsdom
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { ReplayConnection } from "../src/connections/replay";
+import { mountPanel, type PanelHandle, type PanelOptions } from "../src/panel";
+import type { EventFrame, Frame, Session } from "../src/protocol.gen";
+import { APPROVAL, aMessage, aSession, aText, aTool, aTurn, opening, SCENES, SID } from "./example";
+import { Recorder } from "./recorder";
+
+let panel: PanelHandle | null = null;
+
+afterEach(() => {
+  panel?.dispose();
+  panel = null;
+  document.body.replaceChildren();
+  sessionStorage.clear();
+});
+
+interface Shown {
+  root: HTMLElement;
+  road: ReplayConnection;
+  recorder: Recorder;
+  say(...frames: EventFrame[]): Promise<void>;
+}
+
+/** Mount a panel and let it follow the frames that `begin` makes. */
+async function show(begin: (recorder: Recorder) => Frame[], options: PanelOptions = {}): Promise<Shown> {
+  const recorder = new Recorder(SID);
+  const host = document.createElement("div");
+  document.body.append(host);
+  const road = new ReplayConnection(begin(recorder));
+  panel = mountPanel(host, road, options);
+  const say = async (...frames: EventFrame[]) => {
+    for (const frame of frames) road.play(frame);
+    await painted();
+  };
+  await painted();
+  return { root: host.querySelector(".jp-agent") as HTMLElement, road, recorder, say };
+}
+
+/** Until everything that was said is on screen: what follows the first change waits for a frame. */
+async function painted(): Promise<void> {
+  await settled();
+  await settled();
+}
+
+/** Until the next frame has been drawn. */
+function settled(): Promise<void> {
+  return new Promise((done) => requestAnimationFrame(() => done()));
+}
+
+const scene = (name: string) => SCENES[name] as (recorder: Recorder) => EventFrame[];
+const named = (root: ParentNode, name: string) =>
+  [...root.querySelectorAll<HTMLElement>("button, textarea, [role=radiogroup]")].find(
+    (element) => (element.getAttribute("aria-label") ?? element.textContent?.trim()) === name,
+  );
+
+function type(root: ParentNode, text: string): HTMLTextAreaElement {
+  const box = named(root, "Message") as HTMLTextAreaElement;
+  box.value = text;
+  box.dispatchEvent(new Event("input", { bubbles: true }));
+  return box;
+}
+
+function press(element: HTMLElement, key: string, more: KeyboardEventInit = {}): KeyboardEvent {
+  const event = new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true, ...more });
+  element.dispatchEvent(event);
+  return event;
+}
+
+describe("the DOM that others rely on", () => {
+  test("the root says which session it shows and how it is", async () => {
+    const { root } = await show(scene("rich"));
+    expect([root.dataset.session, root.dataset.status]).toEqual([SID, "ready"]);
+  });
+
+  test("messages and parts say what they are", async () => {
+    const { root } = await show(scene("rich"));
+    const roles = [...root.querySelectorAll<HTMLElement>("[data-message-id]")].map((element) => element.dataset.role);
+    expect(roles).toEqual(["user", "assistant"]);
+    const failed = root.querySelector<HTMLElement>('[data-part="tool"][data-tool="edit_cell"]');
+    expect(failed?.dataset.state).toBe("output-error");
+    expect(root.querySelectorAll('[data-part="reasoning"]')).toHaveLength(1);
+  });
+
+  test("the composer, the mode and the buttons have their names", async () => {
+    const { root } = await show(scene("rich"), { onNew: () => {} });
+    for (const name of ["Message", "Send", "Mode", "New session"]) expect(named(root, name)).toBeDefined();
+    const radios = [...root.querySelectorAll<HTMLInputElement>("[role=radiogroup] input[type=radio]")];
+    expect(radios.map((radio) => [radio.closest("label")?.textContent, radio.checked])).toEqual([
+      ["Plan", false],
+      ["Build", true],
+    ]);
+  });
+
+  test("what waits can be found by its id", async () => {
+    const { root } = await show(scene("approval"));
+    expect([...root.querySelectorAll<HTMLElement>("[data-queue-id]")].map((item) => item.dataset.queueId)).toEqual([
+      "que_1",
+      "que_2",
+    ]);
+    expect(root.textContent).toContain("2 queued");
+  });
+});
+
+describe("the composer", () => {
+  test("Enter sends and empties the box", async () => {
+    const { root, road } = await show(scene("rich"));
+    const box = type(root, "Hello");
+    await settled();
+    press(box, "Enter");
+    await settled();
+    expect(road.posted.at(-1)).toMatchObject({
+      type: "message.send",
+      d: { parts: [{ type: "text", text: "Hello" }], when_busy: "queue" },
+    });
+    expect(box.value).toBe("");
+    expect(root.querySelector('[data-message-status="sending"]')?.textContent).toBe("Hello");
+  });
+
+  test("Shift+Enter breaks the line, and Enter that ends a composition is the input method's", async () => {
+    const { root, road } = await show(scene("rich"));
+    const box = type(root, "Hello");
+    await settled();
+    const sent = road.posted.length;
+    expect(press(box, "Enter", { shiftKey: true }).defaultPrevented).toBe(false);
+    expect(press(box, "Enter", { isComposing: true }).defaultPrevented).toBe(false);
+    expect(press(box, "Enter", { keyCode: 229 }).defaultPrevented).toBe(false);
+    expect(road.posted).toHaveLength(sent);
+  });
+
+  test("Send becomes Stop while a turn runs, and stops that turn", async () => {
+    const { root, road } = await show(scene("streaming"));
+    expect(named(root, "Send")).toBeUndefined();
+    named(root, "Stop")?.click();
+    expect(road.posted.at(-1)).toMatchObject({ type: "turn.stop", d: { turn: "trn_2" } });
+  });
+
+  test("what is written while a turn runs can be sent, too", async () => {
+    const { root } = await show(scene("streaming"));
+    type(root, "And then?");
+    await settled();
+    expect(named(root, "Send")).toBeDefined();
+    expect(named(root, "Stop")).toBeDefined();
+  });
+
+  test("a refused message comes back into the box", async () => {
+    const { root, road, recorder, say } = await show(scene("rich"));
+    const box = type(root, "Hello");
+    await settled();
+    press(box, "Enter");
+    await settled();
+    const { cmd_id } = road.posted.at(-1) as { cmd_id: string };
+    await say(
+      recorder.transient("ack", {
+        cmd_id,
+        status: "rejected",
+        result: null,
+        error: { code: "busy", message: "Not now." },
+      }),
+    );
+    expect(box.value).toBe("Hello");
+    expect(root.textContent).toContain("Not now.");
+  });
+
+  test("the mode switch asks for the other mode", async () => {
+    const { root, road } = await show(scene("rich"));
+    root.querySelector<HTMLInputElement>('[role=radiogroup] input[value="plan"]')?.click();
+    expect(road.posted.at(-1)).toMatchObject({ type: "session.set", d: { mode: "plan" } });
+  });
+});
+
+describe("approvals", () => {
+  test("show the change with its signs, and no parameters", async () => {
+    const { root } = await show(scene("approval"));
+    const card = root.querySelector("[data-approval-id]") as HTMLElement;
+    expect(card.querySelectorAll(".jp-agent-diff-added")).toHaveLength(3);
+    expect(card.querySelectorAll(".jp-agent-diff-removed")).toHaveLength(3);
+    expect(card.textContent).not.toContain("base_hash");
+  });
+
+  test("Allow allows once", async () => {
+    const { root, road } = await show(scene("approval"));
+    named(root, "Allow")?.click();
+    expect(road.posted.at(-1)).toMatchObject({
+      type: "approval.answer",
+      d: { id: "apr_1", rev: 1, decision: "allow", scope: "once" },
+    });
+  });
+
+  test("the wider answer is one step away", async () => {
+    const { root, road } = await show(scene("approval"));
+    named(root, "More choices")?.click();
+    await settled();
+    named(root, "Allow for this session")?.click();
+    expect(road.posted.at(-1)).toMatchObject({ d: { decision: "allow", scope: "session" } });
+  });
+
+  test("Deny takes the reason along", async () => {
+    const { root, road } = await show(scene("approval"));
+    const reason = root.querySelector<HTMLInputElement>('[aria-label="Reason"]') as HTMLInputElement;
+    reason.value = "Keep the old name";
+    reason.dispatchEvent(new Event("input", { bubbles: true }));
+    await settled();
+    named(root, "Deny")?.click();
+    expect(road.posted.at(-1)).toMatchObject({ d: { decision: "deny", reason: "Keep the old name" } });
+  });
+
+  test("the card goes when somebody answered", async () => {
+    const { root, recorder, say } = await show(scene("approval"));
+    await say(
+      recorder.durable("approval.resolved", {
+        id: "apr_1",
+        rev: 2,
+        decision: "allow",
+        by: "me",
+        road: "rest",
+        reason: null,
+      }),
+    );
+    expect(root.querySelector("[data-approval-id]")).toBeNull();
+  });
+});
+
+describe("tool cards and thoughts", () => {
+  test("are one line until they are opened", async () => {
+    const { root } = await show(scene("rich"));
+    expect(root.querySelector(".jp-agent-body")).toBeNull();
+    const line = root.querySelector<HTMLElement>('[data-tool="run_cell"] .jp-agent-line') as HTMLElement;
+    line.click();
+    await settled();
+    const body = root.querySelector('[data-tool="run_cell"] .jp-agent-body');
+    expect(body?.querySelector("img")?.getAttribute("src")).toMatch(/^data:image\/svg\+xml;base64,/);
+    expect(body?.querySelector(".jp-agent-ansi-fg2")?.textContent).toBe("done");
+    expect(body?.querySelector("svg:not(.jp-agent-icon)")).toBeNull();
+  });
+
+  test("show code while it is written, and close when it is whole", async () => {
+    const { root, recorder, say } = await show(scene("writing"));
+    expect(root.querySelector(".jp-agent-writing")?.textContent).toContain("def clean(frame");
+    await say(
+      recorder.durable("tool.state", {
+        part_id: "prt_c",
+        state: "input-available",
+        running: true,
+        input: { source: "x" },
+        rev: 2,
+      }),
+    );
+    expect(root.querySelector(".jp-agent-writing")).toBeNull();
+    expect(root.querySelector<HTMLElement>('[data-tool="insert_cell"]')?.dataset.state).toBe("input-available");
+  });
+});
+
+describe("text that grows", () => {
+  test("is on screen with its first token", async () => {
+    const { root, recorder, road } = await show((r) =>
+      opening(
+        r,
+        [
+          aMessage("msg_b", "assistant", [aText("prt_c", 0, "", "streaming")], {
+            turn_id: "trn_2",
+            status: "streaming",
+          }),
+        ],
+        { turn: aTurn() },
+      ),
+    );
+    road.play(recorder.durable("part.delta", { part_id: "prt_c", at: 0, field: "text", delta: "Hel" }));
+    await Promise.resolve();
+    expect(root.querySelector('[data-part="text"]')?.textContent).toBe("Hel");
+  });
+
+  test("a delta leaves settled blocks and other messages as they are in the DOM", async () => {
+    const { root, recorder, say } = await show((r) =>
+      opening(
+        r,
+        [
+          aMessage("msg_a", "user", [aText("prt_a", 0, "Hi")]),
+          aMessage("msg_b", "assistant", [aText("prt_c", 0, "First.\n\nSec", "streaming")], {
+            turn_id: "trn_2",
+            status: "streaming",
+          }),
+        ],
+        { turn: aTurn() },
+      ),
+    );
+    const blocks = root.querySelectorAll(".jp-agent-block");
+    const settledText = blocks[0]?.firstChild;
+    await say(recorder.durable("part.delta", { part_id: "prt_c", at: 11, field: "text", delta: "ond." }));
+    expect(root.querySelectorAll(".jp-agent-block")[0]?.firstChild).toBe(settledText);
+    expect(root.querySelectorAll(".jp-agent-block")[1]?.textContent?.trim()).toBe("Second.");
+  });
+
+  test("hostile text brings nothing that acts or fetches", async () => {
+    const text =
+      "<img src=https://evil.example/p.png onerror=alert(1)> ![x](https://evil.example/q.png) <script>alert(1)</script>";
+    const { root } = await show((r) => opening(r, [aMessage("msg_b", "assistant", [aText("prt_c", 0, text)])]));
+    expect(root.querySelector("[data-message-id] img, [data-message-id] script")).toBeNull();
+  });
+});
+
+describe("how it ended", () => {
+  test("a failure says why, with the request, and offers another try", async () => {
+    const { root, road } = await show(scene("failed"));
+    expect(root.dataset.status).toBe("error");
+    expect(root.textContent).toContain("Claude is overloaded at the moment.");
+    expect(root.textContent).toContain("req_011CSHoEeqs5C35K2UUqR7Fy");
+    named(root, "Try again")?.click();
+    expect(road.posted.at(-1)).toMatchObject({ type: "message.send" });
+  });
+
+  test("a paused queue can be resumed", async () => {
+    const { root, road } = await show(scene("failed"));
+    named(root, "Resume")?.click();
+    expect(road.posted.at(-1)).toMatchObject({ type: "queue.resume" });
+  });
+
+  test("a broken connection offers to retry", async () => {
+    const { root, road } = await show(scene("rich"));
+    road.status.value = { state: "disconnected", retry_at: Date.now() + 9_000 };
+    await painted();
+    expect(root.dataset.status).toBe("offline");
+    named(root, "Retry")?.click();
+    expect(road.status.value.state).toBe("connected");
+  });
+});
+
+describe("an empty session", () => {
+  test("suggests what to ask, says that the demo model is one, and starts on a click", async () => {
+    const { root, road } = await show(scene("empty"));
+    expect(root.textContent).toContain("Demo model");
+    root.querySelector<HTMLElement>(".jp-agent-prompt")?.click();
+    expect(road.posted.at(-1)?.type).toBe("message.send");
+  });
+});
+
+describe("sessions", () => {
+  test("are listed on request and can be chosen", async () => {
+    const chosen: string[] = [];
+    const sessions: Session[] = [aSession(), aSession({ id: "ses_2", title: "Another" })];
+    const { root } = await show(scene("rich"), { sessions: async () => sessions, onSelect: (id) => chosen.push(id) });
+    named(root, "Sessions")?.click();
+    await vi.waitFor(() => expect(root.querySelectorAll(".jp-agent-sessions button")).toHaveLength(2));
+    const other = [...root.querySelectorAll<HTMLElement>(".jp-agent-sessions button")].find((button) =>
+      button.textContent?.includes("Another"),
+    );
+    other?.click();
+    expect(chosen).toEqual(["ses_2"]);
+  });
+});
+
+test("an approval whose call is not on screen can still be answered", async () => {
+  const { root } = await show((r) =>
+    opening(r, [aMessage("msg_b", "assistant", [aTool("prt_z", 0, "run_cell")])], {
+      turn: aTurn({ status: "awaiting" }),
+      approvals: [APPROVAL],
+    }),
+  );
+  expect(named(root, "Allow")).toBeDefined();
+});
+
+test("a part of a kind we don't know is named instead of hidden", async () => {
+  const strange = { id: "prt_s", idx: 0, type: "hologram" } as unknown as ReturnType<typeof aText>;
+  const { root } = await show((r) => opening(r, [aMessage("msg_b", "assistant", [strange])]));
+  expect(root.textContent).toContain("hologram");
+});
