@@ -32,7 +32,7 @@ help:  ## Say what there is
 
 demo: $(VENV)/.demo build  ## Open JupyterLab on the first notebook
 	@$(PY) .ci/link.py
-	@$(PY) .ci/demo.py
+	@$(PY) .ci/demo.py $(JUPYTER)
 
 test: lint unit  ## Everything: Python, TypeScript, a real browser
 

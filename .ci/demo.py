@@ -1,7 +1,8 @@
 """Open JupyterLab on the first notebook, with the side panel open.
 
 Works on a copy in ``.demo/``, so that playing with it leaves the repository
-clean; what is there already is kept.
+clean; what is there already is kept. Sessions, layout and settings are the
+demo's own and lie there, too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRATCH = ROOT / ".demo"
+HIDDEN = SCRATCH / ".jupyter"
 FIRST = "01-first-look.ipynb"
 
 
@@ -24,6 +26,16 @@ def copy_notebooks() -> None:
             shutil.copy(source, target)
 
 
+def prepare_lab() -> dict[str, str]:
+    """Give the demo settings and a layout of its own, and spare it JupyterLab's question about news."""
+    settings = HIDDEN / "settings"
+    notification = settings / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    if not notification.exists():
+        notification.parent.mkdir(parents=True)
+        notification.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    return {"JUPYTERLAB_SETTINGS_DIR": str(settings), "JUPYTERLAB_WORKSPACES_DIR": str(HIDDEN / "workspaces")}
+
+
 def command() -> list[str]:
     as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     return [
@@ -31,9 +43,7 @@ def command() -> list[str]:
         f"--ServerApp.root_dir={SCRATCH}",
         f"--LabApp.default_url=/lab/tree/{FIRST}",
         "--AgentExtension.open_panel=True",
-        # No questions, and no look at the network, before the first word.
-        "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        f"--AgentExtension.data_dir={HIDDEN / 'sessions'}",
         *as_root,
         *sys.argv[1:],
     ]
@@ -41,11 +51,11 @@ def command() -> list[str]:
 
 def main() -> int:
     copy_notebooks()
-    keyed = any(os.environ.get(name) for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"))
-    print("Claude answers." if keyed else "No ANTHROPIC_API_KEY is set: the demo model answers.", flush=True)
+    environment = prepare_lab()
+    print("The panel says who answers: Claude, or without a key the demo model.", flush=True)
     print("If no browser opens, use the address that JupyterLab prints below. Ctrl+C twice ends it.", flush=True)
     try:
-        return subprocess.call(command(), cwd=SCRATCH)
+        return subprocess.call(command(), cwd=SCRATCH, env=os.environ | environment)
     except KeyboardInterrupt:
         return 0
 
