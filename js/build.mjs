@@ -6,6 +6,7 @@
 // esbuild does all bundling; @jupyter/builder only wraps the result in the
 // federation container that JupyterLab loads. `--dev` keeps names and source maps.
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -35,11 +36,19 @@ const common = {
 async function buildWidget() {
   rmSync(staticDir, { recursive: true, force: true });
   mkdirSync(staticDir, { recursive: true });
-  return await esbuild.build({
+  const widget = await esbuild.build({ ...common, entryPoints: ["src/widget.ts"], outdir: staticDir });
+  // The loader asks for this very bundle, so that a browser may keep it for ever.
+  const hash = createHash("sha256");
+  for (const name of ["widget.js", "widget.css"]) hash.update(readFileSync(join(staticDir, name)));
+  const BUNDLE_HASH = JSON.stringify(hash.digest("hex").slice(0, 12));
+  await esbuild.build({
     ...common,
-    entryPoints: ["src/widget.ts", "src/widget-loader.ts"],
+    entryPoints: ["src/widget-loader.ts"],
     outdir: staticDir,
+    sourcemap: false, // it rests in notebooks
+    define: { ...common.define, BUNDLE_HASH },
   });
+  return widget;
 }
 
 async function buildPlugin() {
