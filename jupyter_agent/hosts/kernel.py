@@ -44,13 +44,14 @@ class KernelRelay:
         self._note_cell()
         shell = getattr(kernel, "shell", None)
         if shell is not None:
-            shell.events.register("pre_run_cell", lambda *_: self._note_cell())
+            shell.events.register("pre_run_cell", self._on_cell)
 
     def join(self, panel_id: str, panel: Panel) -> None:
         """Let the server reach ``panel``. Panels of an earlier run of the same cell are let go."""
         self._panels[panel_id] = panel
         run = self._cell_parent.get("header", {}).get("msg_id", "")
-        cell = (self._cell_parent.get("metadata") or {}).get("cellId")
+        metadata: Json = self._cell_parent.get("metadata") or {}
+        cell = metadata.get("cellId")
         if cell is None:
             return
         earlier_run, earlier = self._by_cell.get(cell, ("", set[str]()))
@@ -98,6 +99,9 @@ class KernelRelay:
             self.publish(content["panel"], {"detach": {}})
         else:
             panel.on_server(content)
+
+    def _on_cell(self, *_info: Any) -> None:
+        self._note_cell()
 
     def _note_cell(self) -> None:
         parent = self._kernel.get_parent("shell")

@@ -8,6 +8,9 @@ page may say to it, and hears from it, over the widget's comm::
                     {"fragment": {"id", "n", "of", "text"}}      a larger one of these, as JSON text in pieces
 """
 
+# ipywidgets has no types:
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import json

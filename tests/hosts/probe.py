@@ -14,8 +14,10 @@ class ProbeHandler(JupyterHandler):
     @allow_unauthenticated
     def get(self) -> None:
         page_config = self.settings.get("page_config_data", {})
-        self.finish({"modules": sorted(sys.modules), "cpu_s": time.process_time(), "page_config": page_config})
+        self.finish(  # pyright: ignore[reportUnknownMemberType]
+            {"modules": sorted(sys.modules), "cpu_s": time.process_time(), "page_config": page_config}
+        )
 
 
-def _load_jupyter_server_extension(serverapp: Any) -> None:
+def _load_jupyter_server_extension(serverapp: Any) -> None:  # pyright: ignore[reportUnusedFunction]
     serverapp.web_app.add_handlers(".*$", [(serverapp.base_url + "probe", ProbeHandler)])

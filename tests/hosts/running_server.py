@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -172,7 +172,7 @@ class RunningServer:
         return body["session"]["id"]
 
     @asynccontextmanager
-    async def view(self, session_id: str) -> AsyncIterator[WebSocket]:
+    async def view(self, session_id: str) -> AsyncGenerator[WebSocket, None]:
         """Open the session's own WebSocket."""
         view = await self.connect(f"{API}/sessions/{session_id}/connect")
         try:
@@ -181,7 +181,7 @@ class RunningServer:
             await view.close()
 
     @asynccontextmanager
-    async def notebook_page(self, name: str = "a.ipynb") -> AsyncIterator[Page]:
+    async def notebook_page(self, name: str = "a.ipynb") -> AsyncGenerator[Page, None]:
         """Start a kernel for a notebook and look at it as a page does."""
         path = self.notebooks / name
         if not path.exists():
@@ -310,7 +310,13 @@ class Page:
 
     def run(self, code: str, cell_id: str = "cell-1") -> str:
         """Start a cell and return its message id."""
-        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        content: Json = {
+            "code": code,
+            "silent": False,
+            "store_history": True,
+            "user_expressions": {},
+            "allow_stdin": False,
+        }
         return self.send("shell", "execute_request", content, cellId=cell_id)
 
     async def idle(self, msg_id: str) -> None:

@@ -42,9 +42,9 @@ async def test_a_turn_streams_through_the_comm_without_a_gap(page: Page) -> None
             first, end = event.get("covers") or (event["seq"], event["seq"])
             assert first == last + 1, event
             last = end
-    done = [e["d"]["part"]["text"] for e in panel.events if e["type"] == "part.done" and e["d"]["part"]["type"] == "text"]
+    parts = [e["d"]["part"] for e in panel.events if e["type"] == "part.done"]
     streamed = "".join(e["d"]["delta"] for e in panel.events if e["type"] == "part.delta")
-    assert streamed == done[-1]
+    assert streamed == "".join(part["text"] for part in parts if part["type"] == "text")
 
 
 async def test_python_asks_and_stops_without_any_page(page: Page) -> None:
@@ -62,7 +62,7 @@ async def test_asked_and_stopped_in_one_breath_is_stopped(page: Page) -> None:
     await panel.event("turn.ended", outcome="stopped")
 
 
-@pytest.mark.parametrize("cell", ["import time; time.sleep(6)", "import time\nt = time.time()\nwhile time.time() - t < 6: pass"])
+@pytest.mark.parametrize("cell", ["import time; time.sleep(30)", "while True: pass"])
 async def test_frames_and_stop_pass_a_busy_kernel(page: Page, cell: str) -> None:
     panel = await page.open_panel()
     await panel.subscribe()
@@ -76,6 +76,7 @@ async def test_frames_and_stop_pass_a_busy_kernel(page: Page, cell: str) -> None
     await panel.event("turn.ended", outcome="stopped")
     assert time.monotonic() - asked_at < 2
     assert not any(m["msg_type"] == "execute_reply" for m in page.of(running)), "the cell still ran"
+    await page.server.ask("POST", f"/api/kernels/{page.kernel_id}/interrupt")
     await page.idle(running)
 
 

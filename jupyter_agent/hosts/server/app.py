@@ -213,7 +213,7 @@ class AgentExtension(ExtensionApp):
         )
         self.relay.listen(server.event_logger)
 
-    async def _start_jupyter_server_extension(self, _serverapp: Any) -> None:
+    async def _start_jupyter_server_extension(self, serverapp: Any) -> None:  # noqa: ARG002
         """Meet the kernels that run already."""
         if self.relay is not None:
             await self.relay.watch_running()
@@ -230,7 +230,7 @@ class AgentExtension(ExtensionApp):
         return cast("Any", self.serverapp)
 
 
-class PanelFiles(JupyterHandler, web.StaticFileHandler):
+class PanelFiles(JupyterHandler, web.StaticFileHandler):  # pyright: ignore[reportIncompatibleMethodOverride] -- Jupyter's own mix
     """The built front end, for signed-in users."""
 
     auth_resource = AUTH_RESOURCE

@@ -4,6 +4,9 @@ What comes back is never trusted to say what it is: the first bytes decide.
 Four kinds of raster image are shown as such; everything else is bytes to save.
 """
 
+# Tornado types its handlers loosely:
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import asyncio

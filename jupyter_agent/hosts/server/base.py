@@ -94,7 +94,8 @@ def error_body(code: str, message: str, hint: str | None = None) -> str:
 
 def guarded(method: Method) -> Any:
     """Let only authenticated and authorized users in; GET reads, all else writes."""
-    return web.authenticated(authorized(resource=AUTH_RESOURCE)(method))
+    allowed: Any = authorized(resource=AUTH_RESOURCE)
+    return web.authenticated(allowed(method))
 
 
 class AgentHandler(APIHandler):

@@ -150,7 +150,7 @@ class _Waiting:
     def __init__(self, sid: str, ep: str, event: Json) -> None:
         self.sid = sid
         self.ep = ep
-        self.event = event
+        self.event: Json = event
         self.bytes = len(event["d"]["delta"]) + 200 if event["type"] == "part.delta" else len(dump_json(event))
 
     @property

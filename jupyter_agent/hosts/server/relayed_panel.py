@@ -139,7 +139,7 @@ class RelayedPanel:
     async def _handle(self, content: Json) -> None:
         match content:
             case {"attach": {**wish}}:
-                await self._attach(wish.get("session_id"))
+                await self._attach(cast("Json", wish).get("session_id"))
             case {"command": {**command}}:
                 self._command(cast("Json", command))
             case {"stop": {}}:
@@ -252,7 +252,8 @@ class RelayedPanel:
         match event["type"]:
             case "snapshot":
                 self._seq = body["as_of"]
-                self._turn = (body.get("turn") or {}).get("id")
+                turn: Json = body.get("turn") or {}
+                self._turn = turn.get("id")
                 self._facts |= {name: body["session"][name] for name in _FACTS}
             case "session.updated":
                 self._facts |= {name: body["patch"][name] for name in _FACTS if name in body["patch"]}

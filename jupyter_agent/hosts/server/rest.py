@@ -69,7 +69,7 @@ class SessionsHandler(AgentHandler):
     async def post(self) -> None:
         wish = _checked(self.json_object(), _CREATE)
         host = await self.engine.host()
-        session = await host.create(**{"title": "", **wish})
+        session = await host.create(**wish)
         self.reply({"session": to_plain(session)}, HTTPStatus.CREATED)
 
 

@@ -8,6 +8,9 @@ module decides who may come in and what they may ask::
     execute  allow a tool to act
 """
 
+# Tornado types its sockets loosely:
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import json
@@ -38,7 +41,7 @@ _FORBIDDEN = ErrorInfo(code="forbidden", message="You may watch this session, no
 _MAY_NOT_ALLOW = ErrorInfo(code="forbidden", message="You may not approve what runs code.")
 
 
-class AgentSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
+class AgentSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyright: ignore[reportIncompatibleMethodOverride] -- Jupyter's own mix
     """What our sockets share: authentication, authorization, origin, sending without waiting."""
 
     auth_resource = AUTH_RESOURCE
@@ -160,4 +163,4 @@ def is_hello(message: str | bytes) -> bool:
         data: Any = json.loads(message)
     except (ValueError, RecursionError):
         return False
-    return isinstance(data, dict) and data.get("type") == "hello" and data.get("v") == VERSION  # pyright: ignore[reportUnknownMemberType] -- free-form JSON
+    return isinstance(data, dict) and data.get("type") == "hello" and data.get("v") == VERSION  # pyright: ignore[reportUnknownVariableType]

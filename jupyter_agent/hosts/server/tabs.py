@@ -4,6 +4,9 @@ Each page holds one such socket. What is said over it is ``notebook.tabs``'
 business; this module authenticates the page and moves JSON.
 """
 
+# Tornado types its sockets loosely:
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import json
