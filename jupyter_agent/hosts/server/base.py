@@ -94,8 +94,8 @@ def error_body(code: str, message: str, hint: str | None = None) -> str:
 
 def guarded(method: Method) -> Any:
     """Let only authenticated and authorized users in; GET reads, all else writes."""
-    allowed: Any = authorized(resource=AUTH_RESOURCE)
-    return web.authenticated(allowed(method))
+    decorate: Any = authorized
+    return web.authenticated(decorate(resource=AUTH_RESOURCE)(method))
 
 
 class AgentHandler(APIHandler):
