@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from ..errors import ModelError, ToolError
 from ..protocol.content import Display, DisplayText, OutcomeKind
 from ..store.writes import Call
-from ..tools.toolbox import Toolbox
+from ..tools.toolbox import PLAN_DENIAL, Toolbox
 from .ledger import Ledger
 from .model import AttemptReset, Block, Model, ModelRequest, RetryNotice, StepClosed, StepFailed, StepOpened
 from .step import StepWriter
@@ -102,23 +103,24 @@ async def ask_model(ledger: Ledger, model: Model, toolbox: Toolbox) -> ModelErro
     ledger.open_step(step, request.model)
     writer = StepWriter(ledger, toolbox, step)
     try:
-        async for event in model.stream(request):
-            match event:
-                case StepOpened():
-                    pass
-                case RetryNotice(code=code, text=text):
-                    ledger.notice("warning", code, text)
-                case AttemptReset(code=code, text=text):
-                    ledger.notice("warning", code, text)
-                    writer = writer.reset()
-                case StepClosed():
-                    await writer.close(event)
-                    return None
-                case StepFailed(error=error):
-                    await ledger.cut_step(writer.salvage())
-                    return error
-                case _:
-                    writer.feed(event)
+        async with aclosing(model.stream(request)) as stream:
+            async for event in stream:
+                match event:
+                    case StepOpened():
+                        pass
+                    case RetryNotice(code=code, text=text):
+                        ledger.notice("warning", code, text)
+                    case AttemptReset(code=code, text=text):
+                        ledger.notice("warning", code, text)
+                        writer = writer.reset()
+                    case StepClosed():
+                        await writer.close(event)
+                        return None
+                    case StepFailed(error=error):
+                        await ledger.cut_step(writer.salvage())
+                        return error
+                    case _:
+                        writer.feed(event)
     except asyncio.CancelledError:
         await asyncio.shield(ledger.cut_step(writer.salvage()))
         raise
@@ -182,14 +184,10 @@ async def _run(ledger: Ledger, toolbox: Toolbox, call: Call) -> None:
 
 
 async def _refuse(ledger: Ledger, call: Call) -> None:
-    text = (
-        "Plan mode: this tool changes something, so it did not run. Look further with the reading tools, "
-        "or propose your plan with exit_plan; the user's approval switches to Build mode."
-    )
     await ledger.settle(
         call,
         state="output-denied",
-        content=_text(text),
+        content=_text(PLAN_DENIAL),
         display=[DisplayText(text="Refused in Plan mode.")],
         reason="denied",
     )

@@ -15,7 +15,7 @@ A model never raises for what a provider did: failures travel in the stream.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -162,8 +162,8 @@ class Model(Protocol):
         """Who answers: the panel says so."""
         ...
 
-    def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
-        """Ask one step."""
+    def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Ask one step. Close the generator to cut the connection."""
         ...
 
     async def list_models(self) -> list[ModelInfo]:

@@ -56,7 +56,7 @@ class RunningServer:
                 f"--ServerApp.root_dir={self.notebooks}",
                 f"--IdentityProvider.token={TOKEN}",
                 f"--ServerApp.jpserver_extensions={enabled!r}",
-                "--AgentExtension.demo=True",
+                *([] if any("demo" in option for option in options) else ["--AgentExtension.demo=True"]),
                 *options,
             ],
             env=environment,
