@@ -229,7 +229,16 @@ type Scene = (recorder: Recorder) => EventFrame[];
 
 export const SCENES: Record<string, Scene> = {
   rich: (recorder) => opening(recorder, PAST, { page: { before: "msg_a", has_more: true } }),
-  empty: (recorder) => opening(recorder, [], { session: aSession({ title: "", mode: "plan", model: "demo" }) }),
+  empty: (recorder) => [
+    recorder.transient("welcome", {
+      protocol: 1,
+      server: "jupyter-agent-panel/0.1.0",
+      features: ["model:demo"],
+      limits: { frame_bytes: 1 << 20, page: 25, attachment_bytes: 20 << 20 },
+      user: "me",
+    }),
+    ...opening(recorder, [], { session: aSession({ title: "", mode: "plan" }) }),
+  ],
   approval: (recorder) =>
     opening(
       recorder,

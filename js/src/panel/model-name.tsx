@@ -5,7 +5,7 @@ import { usePanel } from "./context";
 export function ModelName() {
   const { client } = usePanel();
   const model = useComputed(() => client.view.value.session?.model ?? "").value;
-  const demo = /^demo\b/i.test(model) || (client.welcome.value?.features.includes("demo") ?? false);
+  const demo = client.welcome.value?.features.includes("model:demo") ?? false;
   if (demo) {
     return (
       <span class="jp-agent-badge" title="A scripted stand-in that runs without a key. It is not Claude.">
