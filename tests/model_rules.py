@@ -6,6 +6,9 @@ API's own status, type and sentence. It remembers what each signed thinking
 block was bound to, so that a changed prefix is noticed as the API notices it.
 """
 
+# What it reads is JSON that may be anything: types would be claims.
+# pyright: basic
+
 from __future__ import annotations
 
 import base64
@@ -36,6 +39,7 @@ _FIELDS = {
     "document": {"type", "source", "title", "context", "citations", "cache_control"},
 }
 _USER_ONLY = {"tool_result", "image", "document"}
+_ASSISTANT_ONLY = {"tool_use", "thinking", "redacted_thinking"}
 _IMAGE_TYPES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
 _MAX_IMAGE_BYTES = 5 << 20
 _TOOL_NAME = re.compile(r"^[a-zA-Z0-9_-]{1,128}$")
@@ -187,7 +191,8 @@ class Rules:
         blocks = _blocks(message)
         if not blocks:
             raise _Bad(
-                f"messages.{i}: all messages must have non-empty content except for the optional final assistant message"
+                f"messages.{i}: all messages must have non-empty content "
+                "except for the optional final assistant message"
             )
         for j, block in enumerate(blocks):
             self._check_block(f"messages.{i}.content.{j}", role, block)
@@ -204,25 +209,10 @@ class Rules:
         extra = set(block) - fields
         if extra and canonical(block) not in self.issued:
             raise _Bad(f"{path}.{kind}.{sorted(extra)[0]}: Extra inputs are not permitted")
-        if (kind in _USER_ONLY and role != "user") or (
-            kind in ("tool_use", "thinking", "redacted_thinking") and role != "assistant"
-        ):
-            raise _Bad(f"{path}: `{kind}` blocks are not allowed in {role} messages")
-        match kind:
-            case "text":
-                _check_text(block)
-            case "tool_use":
-                if not isinstance(block.get("input"), dict):
-                    raise _Bad(f"{path}.tool_use.input: Input should be a valid dictionary")
-            case "tool_result":
-                _check_result(path, block)
-            case "image":
-                _check_image(path, block)
-            case "thinking":
-                if block.get("signature") not in self.bound:
-                    raise _Bad(f"{path}: Invalid `signature` in `thinking` block")
-            case _:
-                pass
+        _check_place(path, role, kind)
+        if kind == "thinking" and block.get("signature") not in self.bound:
+            raise _Bad(f"{path}: Invalid `signature` in `thinking` block")
+        _check_known(path, block)
 
     def _check_prefixes(self, body: Json) -> None:
         for path in self.mismatched(body):
@@ -339,6 +329,26 @@ def _marks(value: Json) -> Iterator[Json]:
     elif isinstance(value, list):
         for inner in value:
             yield from _marks(inner)
+
+
+def _check_place(path: str, role: str, kind: str) -> None:
+    if (kind in _USER_ONLY and role != "user") or (kind in _ASSISTANT_ONLY and role != "assistant"):
+        raise _Bad(f"{path}: `{kind}` blocks are not allowed in {role} messages")
+
+
+def _check_known(path: str, block: Json) -> None:
+    match block["type"]:
+        case "text":
+            _check_text(block)
+        case "tool_use":
+            if not isinstance(block.get("input"), dict):
+                raise _Bad(f"{path}.tool_use.input: Input should be a valid dictionary")
+        case "tool_result":
+            _check_result(path, block)
+        case "image":
+            _check_image(path, block)
+        case _:
+            pass
 
 
 def _check_text(block: Json) -> None:

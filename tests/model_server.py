@@ -21,6 +21,9 @@ The server runs an asyncio loop on a thread of its own, so that a subprocess
 and the test itself can both talk to it. All waits take a bound.
 """
 
+# What it reads is JSON that may be anything: types would be claims.
+# pyright: basic
+
 from __future__ import annotations
 
 import asyncio
@@ -67,9 +70,9 @@ class Gate:
         """Block until the stream stands here."""
         assert self.reached.wait(timeout), "the stream never came to this gate"
 
-    async def until_reached(self, timeout: float = BOUND_S) -> None:
+    async def until_reached(self) -> None:
         """Wait, on an event loop, until the stream stands here."""
-        await asyncio.to_thread(self.wait_reached, timeout)
+        await asyncio.to_thread(self.wait_reached)
 
     async def _pass(self) -> None:
         loop, opened = asyncio.get_running_loop(), asyncio.Event()
@@ -409,9 +412,9 @@ class ModelServer:
             assert arrived, f"{len(self.requests)} requests arrived, not {count}"
             return list(self.requests)
 
-    async def until_requests(self, count: int, timeout: float = BOUND_S) -> list[Request]:
+    async def until_requests(self, count: int) -> list[Request]:
         """Wait, on an event loop, until so many requests have arrived."""
-        return await asyncio.to_thread(self.wait_requests, count, timeout)
+        return await asyncio.to_thread(self.wait_requests, count)
 
     # -- HTTP ----------------------------------------------------------------------
 
@@ -635,7 +638,7 @@ class _Stream:
         await _end_chunks(self._writer)
 
     async def _start(self) -> None:
-        usage = self._server._usage(self._request)  # pyright: ignore[reportPrivateUsage]
+        usage = self._server._usage(self._request)
         self._usage = usage
         message = _message(self._request, [], None, usage)
         dropped = self._dropped()
@@ -731,7 +734,7 @@ class _Stream:
     async def _delta(self, index: int, delta: Json, token: str | None) -> None:
         if token is not None:
             await self._keep_pace()
-            self._server._note_token(self._request, self._tokens, token)  # pyright: ignore[reportPrivateUsage]
+            self._server._note_token(self._request, self._tokens, token)
             self._tokens += 1
         await self._event("content_block_delta", {"index": index, "delta": delta})
 
@@ -745,10 +748,10 @@ class _Stream:
             await asyncio.sleep(self._due - now)
         self._due += 1.0 / self._pace.tokens_per_s
 
-    async def _effect(self, effect: Effect) -> None:
+    async def _effect(self, effect: Effect) -> None:  # noqa: C901 -- one line an effect
         match effect:
             case Gate():
-                await effect._pass()  # pyright: ignore[reportPrivateUsage]
+                await effect._pass()
             case Pace():
                 self._pace, self._due = effect, 0.0
                 if effect.ttft:
@@ -804,7 +807,7 @@ async def _send_json(
 
 
 async def _send_error(writer: asyncio.StreamWriter, error: HttpError, request_id: str) -> None:
-    type, message = _ERROR_TYPES.get(error.status, ("api_error", "Error"))
+    kind, message = _ERROR_TYPES.get(error.status, ("api_error", "Error"))
     headers = {"request-id": request_id, **error.headers}
     if error.body is not None:
         data = error.body.encode()
@@ -812,7 +815,7 @@ async def _send_error(writer: asyncio.StreamWriter, error: HttpError, request_id
         writer.write(data)
         await writer.drain()
         return
-    detail = {"type": error.type or type, "message": error.message or message}
+    detail = {"type": error.type or kind, "message": error.message or message}
     await _send_json(writer, error.status, {"type": "error", "error": detail, "request_id": request_id}, headers)
 
 

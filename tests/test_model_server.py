@@ -1,5 +1,8 @@
 """The model server is held to what the real API does, seen through the real SDK."""
 
+# Sends what the SDK's types would not let through.
+# pyright: basic
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -74,17 +77,21 @@ def test_a_reply_of_every_kind_reaches_the_sdk_as_it_was_scripted(
     message = ask(client, [user("hi")], thinking={"type": "adaptive", "display": "summarized"})
     blocks = [b.to_dict() for b in message.content]
     assert [b["type"] for b in blocks] == ["thinking", "redacted_thinking", "text", "tool_use", "tool_use"]
-    assert blocks[0]["thinking"] == "Hm, hm." and blocks[0]["signature"]
+    assert blocks[0]["thinking"] == "Hm, hm."
+    assert blocks[0]["signature"]
     assert blocks[2]["text"] == "Two calls."
-    assert blocks[3]["input"] == {} and blocks[4]["input"] == {"a": "ü"}
+    assert blocks[3]["input"] == {}
+    assert blocks[4]["input"] == {"a": "ü"}
     assert message.stop_reason == "tool_use"
-    assert server.refusals == [] and server.remaining == 0
+    assert server.refusals == []
+    assert server.remaining == 0
 
 
 def test_thinking_is_empty_unless_a_summary_is_asked_for(server: ModelServer, client: anthropic.Anthropic) -> None:
     server.script([Reply(Think("secret"), "said")])
     blocks = [b.to_dict() for b in ask(client, [user("hi")]).content]
-    assert blocks[0]["thinking"] == "" and blocks[0]["signature"]
+    assert blocks[0]["thinking"] == ""
+    assert blocks[0]["signature"]
 
 
 def test_an_input_may_come_from_an_earlier_result(server: ModelServer, client: anthropic.Anthropic) -> None:
@@ -112,7 +119,7 @@ def test_scripts_are_kept_for_the_conversation_that_they_match(
 def test_a_gate_holds_the_stream(server: ModelServer, client: anthropic.Anthropic) -> None:
     gate = Gate()
     server.script([[Text("before", gate, " after")]])
-    with client.messages.stream(model=MODEL, max_tokens=10, messages=[user("hi")]) as stream:
+    with client.messages.stream(model=MODEL, max_tokens=10, messages=[{"role": "user", "content": "hi"}]) as stream:
         texts = iter(stream.text_stream)
         assert next(texts) == "before"
         gate.wait_reached()
@@ -134,7 +141,8 @@ def test_what_was_sent_before_counts_as_read_from_the_cache(server: ModelServer,
     first = ask(client, [user("hi")], **mark)
     history = [user("hi"), {"role": "assistant", "content": first.content}, user("more")]
     second = ask(client, history, **mark)
-    assert first.usage.cache_read_input_tokens == 0 and first.usage.cache_creation_input_tokens > 0
+    assert first.usage.cache_read_input_tokens == 0
+    assert first.usage.cache_creation_input_tokens > 0
     assert second.usage.cache_read_input_tokens == first.usage.cache_creation_input_tokens
 
 
@@ -207,7 +215,10 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Any], str]] = {
         ],
         {}, "all content must be type `text`",
     ),
-    "a system message at the start": ([user("a"), {"role": "system", "content": "x"}, {"role": "system", "content": "y"}], {}, "must follow a user message"),
+    "a system message after another": (
+        [user("a"), {"role": "system", "content": "x"}, {"role": "system", "content": "y"}], {},
+        "must follow a user message",
+    ),
 }  # fmt: skip
 
 
@@ -217,7 +228,8 @@ def test_it_refuses(case: str, server: ModelServer, client: anthropic.Anthropic)
     server.script(["never said"])
     with pytest.raises(anthropic.BadRequestError, match=words):
         ask(client, messages, **options)
-    assert len(server.refusals) == 1 and server.remaining == 1
+    assert len(server.refusals) == 1
+    assert server.remaining == 1
 
 
 def test_it_refuses_a_thinking_block_whose_prefix_changed(server: ModelServer, client: anthropic.Anthropic) -> None:
@@ -226,7 +238,7 @@ def test_it_refuses_a_thinking_block_whose_prefix_changed(server: ModelServer, c
     with pytest.raises(anthropic.BadRequestError, match="bound to a different conversation") as caught:
         ask(client, [user("changed"), turn, user("next")])
     assert caught.value.request_id
-    with pytest.raises(anthropic.BadRequestError, match="messages.1.content.0: Invalid"):
+    with pytest.raises(anthropic.BadRequestError, match=r"messages\.1\.content\.0: Invalid"):
         ask(client, [user("first"), turn, user("next")], system="new")
     assert ask(client, [user("first"), turn, user("next")]).content[0].text == "fine"
 
@@ -234,10 +246,11 @@ def test_it_refuses_a_thinking_block_whose_prefix_changed(server: ModelServer, c
 def test_it_drops_such_blocks_when_told_to(server: ModelServer, client: anthropic.Anthropic) -> None:
     server.script([Reply(Think("Hm."), "said"), "fine"])
     turn = assistant(*ask(client, [user("first")]).content)
+    changed: Any = [user("changed"), turn, user("next")]
     with client.beta.messages.stream(
         model=MODEL,
         max_tokens=10,
-        messages=[user("changed"), turn, user("next")],  # type: ignore[list-item]
+        messages=changed,
         betas=["thinking-binding-controls-2026-08-01"],
         thinking={"type": "adaptive", "block_binding": {"prefix_mismatch_behavior": "drop_block"}},
     ) as stream:
@@ -259,24 +272,29 @@ def test_a_paused_turn_may_be_sent_back_as_it_is(server: ModelServer, client: an
 
 
 def test_it_wants_a_bearer_token_and_the_version(server: ModelServer) -> None:
-    with anthropic.Anthropic(api_key="wrong", base_url=server.url, max_retries=0) as client:
-        with pytest.raises(anthropic.AuthenticationError):
-            ask(client, [user("hi")])
-    with anthropic.Anthropic(
-        api_key=server.key,
-        base_url=server.url,
-        max_retries=0,
-        default_headers={"anthropic-version": "2023-06-01"},
-    ) as client:
-        with pytest.raises(anthropic.BadRequestError, match="anthropic-version"):
-            ask(client, [user("hi")])
+    with (
+        anthropic.Anthropic(api_key="wrong", base_url=server.url, max_retries=0) as client,
+        pytest.raises(anthropic.AuthenticationError),
+    ):
+        ask(client, [user("hi")])
+    with (
+        anthropic.Anthropic(
+            api_key=server.key,
+            base_url=server.url,
+            max_retries=0,
+            default_headers={"anthropic-version": "2023-06-01"},
+        ) as client,
+        pytest.raises(anthropic.BadRequestError, match="anthropic-version"),
+    ):
+        ask(client, [user("hi")])
 
 
 def test_an_http_error_has_the_apis_shape(server: ModelServer, client: anthropic.Anthropic) -> None:
     server.script([HttpError(529), HttpError(429, headers={"retry-after": "7"})])
     with pytest.raises(anthropic.APIStatusError) as caught:
         ask(client, [user("hi")])
-    assert caught.value.type == "overloaded_error" and caught.value.request_id
+    assert caught.value.type == "overloaded_error"
+    assert caught.value.request_id
     with pytest.raises(anthropic.RateLimitError) as limited:
         ask(client, [user("hi")])
     assert limited.value.response.headers["retry-after"] == "7"

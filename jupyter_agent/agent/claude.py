@@ -90,7 +90,9 @@ class ClaudeModel:
         self._missing: dict[str, set[Feature]] = {}
         """What each model, or its endpoint, does not take."""
         self._drops_blocks: set[str] = set()
-        """Sessions with thinking blocks that are bound elsewhere."""
+        """Sessions with thinking blocks that are bound elsewhere: the API drops those."""
+        self._strips_thinking: set[str] = set()
+        """Sessions with thinking blocks that no API of this kind has signed: we leave them out."""
         self._models: tuple[float, list[ModelInfo]] | None = None
 
     @property
@@ -110,11 +112,9 @@ class ClaudeModel:
         loading, self._loading = self._loading, None
         if loading is None:
             return
-        try:
-            sdk = await loading
-        except _Failed:
-            return
-        await sdk.client.close()
+        await asyncio.wait([loading])
+        if not loading.cancelled() and loading.exception() is None:
+            await loading.result().client.close()
 
     async def list_models(self) -> list[ModelInfo]:
         """Return the endpoint's models, newest first; what is configured is always among them."""
@@ -204,7 +204,11 @@ class ClaudeModel:
         parameters: dict[str, Any] = {
             "model": request.model,
             "max_tokens": self._settings.max_tokens,
-            "messages": _messages(request.messages, system_role="system_role" not in missing),
+            "messages": _messages(
+                request.messages,
+                system_role="system_role" not in missing,
+                thinking=request.session_id not in self._strips_thinking,
+            ),
         }
         if request.system:
             parameters["system"] = request.system
@@ -235,12 +239,14 @@ class ClaudeModel:
 
     def _remedy(self, request: ModelRequest, fault: Fault) -> tuple[str, str] | None:
         """Change how we ask, if that can help: a notice's code and text. Each remedy is tried once."""
-        if fault.bound_elsewhere and request.session_id not in self._drops_blocks:
-            self._drops_blocks.add(request.session_id)
-            return (
-                "reasoning_dropped",
-                "Some of Claude's earlier reasoning no longer fits this conversation and is left out.",
-            )
+        if fault.bad_signature:
+            known = self._drops_blocks if fault.bound_elsewhere else self._strips_thinking
+            if request.session_id in known:
+                known = self._strips_thinking
+            if request.session_id not in known:
+                known.add(request.session_id)
+                text = "Some of the earlier reasoning no longer fits this conversation and is left out."
+                return ("reasoning_dropped", text)
         feature = self._refused_feature(request, fault)
         if feature is None:
             return None
@@ -356,10 +362,12 @@ class ClaudeModel:
         try:
             modules = [importlib.import_module(name) for name in _MODULES]
             rehearse(modules[0], modules[1])
+            return _Sdk(anthropic=modules[0], httpx2=modules[1], client=self._client(modules[0], modules[1]))
+        except _Failed:
+            raise
         except Exception as error:
-            logger.debug("The SDK could not be loaded", exc_info=error)
-            raise _Failed(faults.not_loaded(str(error))) from error
-        return _Sdk(anthropic=modules[0], httpx2=modules[1], client=self._client(modules[0], modules[1]))
+            logger.exception("The SDK could not be loaded")
+            raise _Failed(faults.not_loaded(f"{type(error).__name__}: {error}")) from error
 
     def _client(self, sdk: Any, http: Any) -> anthropic.AsyncAnthropic:
         settings = self._settings
@@ -431,16 +439,20 @@ _REFUSALS: tuple[tuple[Feature, re.Pattern[str]], ...] = (
 """Which words in a 400 mean that the endpoint does not take one of our parameters."""
 
 
-def _messages(messages: list[ApiMessage], *, system_role: bool) -> list[dict[str, Any]]:
+def _messages(messages: list[ApiMessage], *, system_role: bool, thinking: bool) -> list[dict[str, Any]]:
     """Write the history; where there is no system role, notes join the user message before them."""
     written: list[dict[str, Any]] = []
     for message in messages:
+        content = message.content if thinking else [b for b in message.content if b.get("type") not in _THINKING]
         if message.role == "system" and not system_role and written and written[-1]["role"] == "user":
             previous = written.pop()
-            written.append({"role": "user", "content": [*previous["content"], *map(_as_note, message.content)]})
-        else:
-            written.append({"role": message.role, "content": message.content})
+            written.append({"role": "user", "content": [*previous["content"], *map(_as_note, content)]})
+        elif content:
+            written.append({"role": message.role, "content": content})
     return written
+
+
+_THINKING = ("thinking", "redacted_thinking")
 
 
 def _as_note(block: Block) -> Block:

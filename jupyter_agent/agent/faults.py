@@ -51,8 +51,10 @@ class Fault:
     """Seconds the endpoint asked us to wait."""
     detail: str = ""
     """The endpoint's own words; decides which parameter to leave out."""
+    bad_signature: bool = False
+    """A thinking block of the history was refused."""
     bound_elsewhere: bool = False
-    """A thinking block was refused because what stands before it has changed."""
+    """It was, because what stands before it has changed."""
 
     @property
     def code(self) -> str:
@@ -103,6 +105,7 @@ _WORDS = {
 _TOO_LONG = re.compile(
     r"prompt is too long|exceeds? (?:the )?(?:model's )?(?:maximum )?context|context (?:window|length)", re.I
 )
+_BAD_SIGNATURE = re.compile(r"invalid `?signature`? in `?thinking`? block", re.I)
 _NO_CREDIT = re.compile(r"credit balance|billing", re.I)
 
 
@@ -146,6 +149,7 @@ def of_status(
         again=again,
         retry_after=_retry_after(headers),
         detail=detail,
+        bad_signature=status == 400 and _BAD_SIGNATURE.search(detail) is not None,
         bound_elsewhere="bound to a different conversation" in detail,
     )
 

@@ -57,7 +57,11 @@ from tests.model_server import (
 pytestmark = pytest.mark.asyncio
 
 MODEL = "claude-sonnet-5-5"
-TOOL = {"name": "look", "eager_input_streaming": True, "input_schema": {"type": "object", "properties": {}}}
+TOOL: dict[str, Any] = {
+    "name": "look",
+    "eager_input_streaming": True,
+    "input_schema": {"type": "object", "properties": {}},
+}
 NOT_PROXIED = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "ANTHROPIC_PROFILE")
 
 
@@ -155,9 +159,12 @@ async def test_an_answer_comes_block_by_block_and_ends_with_what_to_send_back(
     assert [e.block for e in events if isinstance(e, BlockClosed)] == step.content
     assert step.content[2]["id"] == opened[2].call_id
     first = events[0]
-    assert isinstance(first, StepOpened) and first.request_id == model_server.requests[0].request_id
-    assert step.request_id == first.request_id and first.model == MODEL
-    assert first.usage.cache_creation_input_tokens > 0 and step.usage.output_tokens > 1
+    assert isinstance(first, StepOpened)
+    assert first.request_id == model_server.requests[0].request_id
+    assert step.request_id == first.request_id
+    assert first.model == MODEL
+    assert first.usage.cache_creation_input_tokens > 0
+    assert step.usage.output_tokens > 1
 
 
 async def test_what_came_back_is_accepted_when_it_is_sent_again(claude: ClaudeModel, model_server: ModelServer) -> None:
@@ -170,8 +177,10 @@ async def test_what_came_back_is_accepted_when_it_is_sent_again(claude: ClaudeMo
         ]
     )
     step = closed(await answer(claude))
-    assert step.content[0]["thinking"] == "" and step.content[0]["signature"]
-    assert step.content[1] == redacted and step.content[3] == strange
+    assert step.content[0]["thinking"] == ""
+    assert step.content[0]["signature"]
+    assert step.content[1] == redacted
+    assert step.content[3] == strange
     result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": [text("three cells")]}
     history = [user("hi"), ApiMessage(role="assistant", content=step.content), user(result, "go on")]
     events = await answer(claude, asking(*history))
@@ -271,7 +280,9 @@ async def test_a_passing_fault_is_asked_again_and_told(
     model_server.script([error, "Here I am."])
     events = await answer(claude)
     notice = events[0]
-    assert isinstance(notice, RetryNotice) and notice.code == code and notice.text
+    assert isinstance(notice, RetryNotice)
+    assert notice.code == code
+    assert notice.text
     assert said(events) == "Here I am."
 
 
@@ -280,7 +291,8 @@ async def test_attempts_end_and_the_last_fault_is_told(claude: ClaudeModel, mode
     events = await answer(claude)
     assert kinds(events) == ["RetryNotice", "RetryNotice", "StepFailed"]
     error = failed(events)
-    assert error.code == "overloaded" and error.retryable
+    assert error.code == "overloaded"
+    assert error.retryable
     assert error.request_id == model_server.requests[-1].request_id
 
 
@@ -305,7 +317,8 @@ async def test_a_lasting_fault_ends_the_step_at_once(
     assert len(events) == 1
     told = failed(events)
     assert (told.code, told.retryable) == (code, retryable)
-    assert told.request_id and told.message.endswith((".", "odd", "error"))
+    assert told.request_id
+    assert told.message.endswith((".", "odd", "error"))
 
 
 async def test_a_wrong_key_is_told_with_what_to_do(settings: Settings) -> None:
@@ -313,13 +326,15 @@ async def test_a_wrong_key_is_told_with_what_to_do(settings: Settings) -> None:
         claude = ClaudeModel(replace(settings, base_url=server.url, api_key="wrong"))
         error = failed(await answer(claude))
         await claude.close()
-    assert error.code == "auth" and "ANTHROPIC_API_KEY" in error.hint
+    assert error.code == "auth"
+    assert "ANTHROPIC_API_KEY" in error.hint
 
 
 async def test_a_wait_that_is_too_long_is_told_not_made(claude: ClaudeModel, model_server: ModelServer) -> None:
     model_server.script([HttpError(429, headers={"retry-after": "3600"})])
     error = failed(await answer(claude))
-    assert error.code == "rate_limited" and "60 minutes" in error.message
+    assert error.code == "rate_limited"
+    assert "60 minutes" in error.message
 
 
 async def test_nobody_at_the_address_is_a_connection_fault(settings: Settings) -> None:
@@ -327,7 +342,8 @@ async def test_nobody_at_the_address_is_a_connection_fault(settings: Settings) -
     events = await answer(claude)
     await claude.close()
     assert kinds(events) == ["RetryNotice", "StepFailed"]
-    assert failed(events).code == "connection" and "127.0.0.1:9" in failed(events).message
+    assert failed(events).code == "connection"
+    assert "127.0.0.1:9" in failed(events).message
 
 
 async def test_no_answer_in_time_is_a_timeout(settings: Settings, model_server: ModelServer) -> None:
@@ -335,7 +351,8 @@ async def test_no_answer_in_time_is_a_timeout(settings: Settings, model_server: 
     model_server.script([NoHeaders(), NoHeaders()])
     events = await answer(claude)
     await claude.close()
-    assert kinds(events) == ["RetryNotice", "StepFailed"] and failed(events).code == "timeout"
+    assert kinds(events) == ["RetryNotice", "StepFailed"]
+    assert failed(events).code == "timeout"
 
 
 async def test_a_web_page_is_no_model(settings: Settings, model_server: ModelServer) -> None:
@@ -344,7 +361,8 @@ async def test_a_web_page_is_no_model(settings: Settings, model_server: ModelSer
     claude = ClaudeModel(settings)
     error = failed(await answer(claude))
     await claude.close()
-    assert error.code == "bad_endpoint" and "text/html" in error.message
+    assert error.code == "bad_endpoint"
+    assert "text/html" in error.message
 
 
 # -- faults in mid-stream --------------------------------------------------------------
@@ -370,7 +388,8 @@ async def test_a_broken_answer_is_reset_and_asked_again(
     events = await answer(claude)
     reset = next(i for i, e in enumerate(events) if isinstance(e, AttemptReset))
     told = events[reset]
-    assert isinstance(told, AttemptReset) and told.code == code
+    assert isinstance(told, AttemptReset)
+    assert told.code == code
     assert said(events[:reset]) == "Half an ans"
     assert isinstance(events[reset + 1], StepOpened)
     assert said(events[reset:]) == "A whole answer."
@@ -396,7 +415,8 @@ async def test_pings_keep_the_watchdog_quiet(settings: Settings, model_server: M
         timer.start()
     events = await answer(claude)
     await claude.close()
-    assert said(events) == "ab" and "AttemptReset" not in kinds(events)
+    assert said(events) == "ab"
+    assert "AttemptReset" not in kinds(events)
 
 
 @pytest.mark.parametrize(
@@ -414,8 +434,10 @@ async def test_a_stream_that_never_began_resets_nothing(
     model_server.script([reply, "Now."])
     events = await answer(claude)
     notice = events[0]
-    assert isinstance(notice, RetryNotice) and notice.code == code
-    assert "AttemptReset" not in kinds(events) and said(events) == "Now."
+    assert isinstance(notice, RetryNotice)
+    assert notice.code == code
+    assert "AttemptReset" not in kinds(events)
+    assert said(events) == "Now."
 
 
 @pytest.mark.parametrize("raw", ['{"path": "a.ipynb", "code', '{"a": }', "[1, 2]", '"text"'])
@@ -433,7 +455,8 @@ async def test_a_call_cut_by_max_tokens_comes_with_an_empty_input(
 ) -> None:
     model_server.script([Reply(ToolUse("look", raw='{"code": "impor'), stop_reason="max_tokens")])
     step = closed(await answer(claude))
-    assert step.stop_reason == "max_tokens" and step.content[0]["input"] == {}
+    assert step.stop_reason == "max_tokens"
+    assert step.content[0]["input"] == {}
 
 
 async def test_cuts_end_too(claude: ClaudeModel, model_server: ModelServer) -> None:
@@ -448,23 +471,28 @@ async def test_a_drop_after_any_event_is_survived(claude: ClaudeModel, model_ser
         parts = (Think("Hm, well."), Text("One two"), ToolUse("look", {"a": 1}))
         model_server.script([Reply(*parts, drop_after_events=count), Reply(*parts)])
         step = closed(await answer(claude))
-        assert step.stop_reason == "tool_use" and len(step.content) == 3
+        assert step.stop_reason == "tool_use"
+        assert len(step.content) == 3
 
 
 # -- parameters that an endpoint does not take ---------------------------------------
 
 
-async def test_thinking_is_left_out_once_it_was_refused(claude: ClaudeModel) -> None:
+async def test_thinking_is_left_out_once_it_was_refused(settings: Settings) -> None:
     with ModelServer() as server:
-        claude = ClaudeModel(replace(claude._settings, base_url=server.url))  # pyright: ignore[reportPrivateUsage]
+        claude = ClaudeModel(replace(settings, base_url=server.url))
         server.script(["One.", "Two."])
         request = replace(asking(), model="claude-haiku-4-5")
         first, second = await answer(claude, request), await answer(claude, request)
         await claude.close()
     notice = first[0]
-    assert isinstance(notice, RetryNotice) and notice.code == "parameter_dropped"
-    assert said(first) == "One." and kinds(second)[0] == "StepOpened" and said(second) == "Two."
-    assert len(server.refusals) == 1 and "thinking" not in server.requests[-1].body
+    assert isinstance(notice, RetryNotice)
+    assert notice.code == "parameter_dropped"
+    assert said(first) == "One."
+    assert kinds(second)[0] == "StepOpened"
+    assert said(second) == "Two."
+    assert len(server.refusals) == 1
+    assert "thinking" not in server.requests[-1].body
 
 
 async def test_the_models_list_tells_beforehand_what_is_not_taken(
@@ -516,12 +544,38 @@ async def test_thinking_that_is_bound_elsewhere_is_dropped_and_told(settings: Se
         third = await answer(claude, asking(*changed))
         await claude.close()
     notice = second[0]
-    assert isinstance(notice, RetryNotice) and notice.code == "reasoning_dropped"
+    assert isinstance(notice, RetryNotice)
+    assert notice.code == "reasoning_dropped"
     assert said(second) == "Two."
-    assert kinds(third)[0] == "StepOpened" and said(third) == "Three."
+    assert kinds(third)[0] == "StepOpened"
+    assert said(third) == "Three."
     assert [r.message for r in server.refusals] == [
         "messages.1.content.0: Invalid `signature` in `thinking` block. The block is bound to a different conversation."
     ]
+
+
+async def test_reasoning_of_another_endpoint_is_left_out_and_told(settings: Settings) -> None:
+    thought: Block = {"type": "thinking", "thinking": "Hm.", "signature": "demo"}
+    call: Block = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}}
+    result: Block = {"type": "tool_result", "tool_use_id": "toolu_1", "content": [text("seen")]}
+    history = [
+        user("a"),
+        ApiMessage(role="assistant", content=[thought, text("Looking."), call]),
+        user(result),
+        ApiMessage(role="assistant", content=[thought]),
+        user("b"),
+    ]
+    with ModelServer() as server:
+        claude = ClaudeModel(replace(settings, base_url=server.url))
+        server.script(["One.", "Two."])
+        first = await answer(claude, asking(*history))
+        second = await answer(claude, asking(*history))
+        await claude.close()
+    assert [e.code for e in first if isinstance(e, RetryNotice)] == ["reasoning_dropped"]
+    assert said(first) == "One."
+    assert kinds(second)[0] == "StepOpened"
+    assert [m["role"] for m in server.requests[-1].messages] == ["user", "assistant", "user", "user"]
+    assert len(server.refusals) == 1
 
 
 # -- keys and endpoints -------------------------------------------------------------------
@@ -530,7 +584,8 @@ async def test_thinking_that_is_bound_elsewhere_is_dropped_and_told(settings: Se
 async def test_without_any_key_the_first_step_says_so(tmp_path: Path) -> None:
     claude = ClaudeModel(Settings(data_dir=tmp_path))
     error = failed(await answer(claude))
-    assert error.code == "auth" and "ANTHROPIC_API_KEY" in error.hint
+    assert error.code == "auth"
+    assert "ANTHROPIC_API_KEY" in error.hint
     await claude.close()
 
 
@@ -635,4 +690,5 @@ async def test_without_a_list_the_known_models_and_the_configured_one_are_shown(
     claude = ClaudeModel(replace(settings, model="local-llama"))
     ids = [model.id for model in await claude.list_models()]
     await claude.close()
-    assert ids[0] == "local-llama" and MODEL in ids
+    assert ids[0] == "local-llama"
+    assert MODEL in ids

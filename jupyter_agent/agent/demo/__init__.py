@@ -31,17 +31,18 @@ PACE_VARIABLE = "JUPYTER_AGENT_DEMO_TOKENS_PER_S"
 
 def demo_model(settings: Settings, *, tokens_per_s: float | None = None) -> ClaudeModel:
     """Return the demo under the same client as Claude."""
-    pace = _pace() if tokens_per_s is None else tokens_per_s
+    speed = pace() if tokens_per_s is None else tokens_per_s
 
     def transport() -> httpx2.AsyncBaseTransport:
         from .transport import DemoTransport
 
-        return DemoTransport(tokens_per_s=pace)
+        return DemoTransport(tokens_per_s=speed)
 
     return ClaudeModel(settings, kind="demo", transport=transport)
 
 
-def _pace() -> float:
+def pace() -> float:
+    """Return the tokens a second that are wanted."""
     try:
         return max(0.0, float(os.environ.get(PACE_VARIABLE, TOKENS_PER_S)))
     except ValueError:

@@ -114,8 +114,13 @@ def _unknown_name(source: str, failure: Failure, known: Known) -> Repair | None:
     return Repair(source=_replace_name(source, name, near), why=f"`{name}` looks like a slip for `{near}`.")
 
 
+_KEYS = (r"Column not found: ([^'\"]+)", r"\[['\"](.+?)['\"]", r"^['\"](.+)['\"]$")
+"""The key in a KeyError, as pandas and dicts word it."""
+
+
 def _unknown_key(source: str, failure: Failure, known: Known) -> Repair | None:
-    key = failure.value.strip().strip("'\"")
+    found = next((m for pattern in _KEYS if (m := re.search(pattern, failure.value))), None)
+    key = found.group(1) if found else ""
     near = _nearest(key, list(known.columns))
     if near is None or not re.search(_quoted(key), source):
         return None
