@@ -123,14 +123,16 @@ class CommRoad(SocketRoad):
         write_notebook(self.notebooks, name)
         async with AsyncExitStack() as stack:
             session_id = await self.server.new_session(notebook_path=name, **wish)
-            self._pages[session_id] = await stack.enter_async_context(self.server.notebook_page(name))
+            self._pages[session_id] = await stack.enter_async_context(self.server.notebook_page(name, CELLS))
             yield session_id
 
     @asynccontextmanager
     async def view(self, session_id: str) -> AsyncIterator[Stranger]:
         """Show a panel on it."""
         page = self._pages[session_id]
-        panel: PanelView = await page.open_panel(f"panel = AgentPanel(session_id={session_id!r})\npanel")
+        # Two views are two cells: a cell that is run again lets go of its earlier panel.
+        code, cell_id = f"panel = AgentPanel(session_id={session_id!r})\npanel", uuid.uuid4().hex
+        panel: PanelView = await page.open_panel(code, cell_id)
         stranger = Stranger(lambda command: panel.post({"command": command}))
         heard = 0
 

@@ -48,6 +48,7 @@ class Stranger:
         self.ep: str | None = None
         self.seq: int | None = None
         self.ended: list[str] = []
+        self.fault: AssertionError | None = None
 
     # -- talking ---------------------------------------------------------------------
 
@@ -90,11 +91,15 @@ class Stranger:
 
     def hear(self, frame: Json) -> None:
         """Take a frame of the server."""
-        assert frame["v"] == 1
         self.frames.append(frame)
-        for event in events_in(frame):
-            self._check(frame, event)
-            self.events.append(event)
+        try:
+            assert frame["v"] == 1
+            for event in events_in(frame):
+                self._check(frame, event)
+                self.events.append(event)
+        except AssertionError as fault:
+            # Whoever carries the frame is not the one to hear of it.
+            self.fault = self.fault or fault
         self._news.set()
 
     async def event(
@@ -112,6 +117,8 @@ class Stranger:
             async with asyncio.timeout(within):
                 while True:
                     self._news.clear()
+                    if self.fault is not None:
+                        raise self.fault
                     for event in self.events[seen:]:
                         if fits(event):
                             return event
