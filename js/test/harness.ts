@@ -21,6 +21,10 @@ const panel = mountPanel(host, connection, {
   onNew: () => {},
   onSelect: () => {},
 });
-if (query.get("offline")) connection.status.value = { state: "disconnected", retry_at: Date.now() + 20_000 };
+if (query.get("offline")) {
+  setTimeout(() => {
+    connection.status.value = { state: "disconnected", retry_at: Date.now() + 20_000 };
+  });
+}
 
 Object.assign(window, { panel, connection, play: (frame: Frame) => connection.play(frame) });

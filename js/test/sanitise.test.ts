@@ -94,6 +94,11 @@ describe("what may be shown", () => {
     expect(page.textContent).toContain("(evil.example)");
   });
 
+  test("a table keeps its columns' alignment, a list its first number", () => {
+    expect(markdownHtml("|a|\n|--:|\n|1|")).toContain('<td align="right">');
+    expect(markdownHtml("3. c")).toContain('<ol start="3">');
+  });
+
   test("a relative link leads nowhere", () => {
     expect(markdownHtml("[x](../api/shutdown)")).not.toContain("href");
   });

@@ -5,6 +5,8 @@ import type { Session } from "../protocol.gen";
 import { usePanel } from "./context";
 import { Icon } from "./icons";
 
+const UNTITLED = "New session";
+
 export function Header() {
   const { client, options } = usePanel();
   const title = useComputed(() => client.view.value.session?.title ?? "").value;
@@ -12,7 +14,7 @@ export function Header() {
   return (
     <header class="jp-agent-header">
       <span class="jp-agent-title" title={title}>
-        {title || "New conversation"}
+        {title || UNTITLED}
       </span>
       {options.sessions ? (
         <button
@@ -92,7 +94,7 @@ function SessionList({ onClose }: { onClose: () => void }) {
                 if (session.id !== current) options.onSelect?.(session.id);
               }}
             >
-              <span class="jp-agent-session-title">{session.title || "Untitled"}</span>
+              <span class="jp-agent-session-title">{session.title || UNTITLED}</span>
               <span class="jp-agent-muted">{about(session)}</span>
             </button>
           </li>

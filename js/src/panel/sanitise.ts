@@ -15,6 +15,7 @@ const CONFIG: Config = {
   ALLOWED_ATTR: ["href", "title", "alt", "src", "class", "start", "align", "colspan", "rowspan", "dir", "lang"],
   ALLOW_DATA_ATTR: false,
   ALLOW_ARIA_ATTR: false,
+  ADD_URI_SAFE_ATTR: ["start", "align", "colspan", "rowspan", "dir", "lang"],
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|data:image\/)/i,
   FORBID_CONTENTS: ["style", "script", "iframe", "object", "embed", "template", "noscript", "form", "svg", "math"],
 };
