@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BINDING_BETA = "thinking-binding-controls-2026-08-01"
+DEMO_ID = "demo"
+"""The demo's model id. A session that began with the demo goes on with Claude once there is a key."""
 PLACEHOLDER_KEY = "no-key-configured"
 """Sent to an endpoint of the user's own that wants no key: the SDK insists on one."""
 
@@ -202,7 +204,7 @@ class ClaudeModel:
     def _parameters(self, sdk: _Sdk, request: ModelRequest) -> dict[str, Any]:
         missing = self._missing.get(request.model, set[Feature]())
         parameters: dict[str, Any] = {
-            "model": request.model,
+            "model": self._settings.model if request.model == DEMO_ID and self._kind == "claude" else request.model,
             "max_tokens": self._settings.max_tokens,
             "messages": _messages(
                 request.messages,

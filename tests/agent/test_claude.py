@@ -578,6 +578,16 @@ async def test_reasoning_of_another_endpoint_is_left_out_and_told(settings: Sett
     assert len(server.refusals) == 1
 
 
+async def test_a_session_that_began_with_the_demo_goes_on_with_claude(
+    claude: ClaudeModel, model_server: ModelServer
+) -> None:
+    model_server.script(["Hello."])
+    events = await answer(claude, replace(asking(), model="demo"))
+    first = events[0]
+    assert isinstance(first, StepOpened)
+    assert first.model == MODEL
+
+
 # -- keys and endpoints -------------------------------------------------------------------
 
 

@@ -12,15 +12,15 @@ from typing import Any
 
 import httpx2
 
+from ..claude import DEMO_ID
 from .jobs import next_moves
 from .talk import Call, Move, Say, Think, read_talk
 
 Json = Any
 
-MODEL_ID = "demo"
 _MODEL = {
     "type": "model",
-    "id": MODEL_ID,
+    "id": DEMO_ID,
     "display_name": "Demo (a script, not Claude)",
     "created_at": "2026-01-01T00:00:00Z",
     "lifecycle": "active",
@@ -44,7 +44,7 @@ class DemoTransport(httpx2.AsyncBaseTransport):
             case "POST", "/v1/messages":
                 return self._answer(json.loads(await request.aread()), headers)
             case "GET", "/v1/models":
-                page = {"data": [_MODEL], "has_more": False, "first_id": MODEL_ID, "last_id": MODEL_ID}
+                page = {"data": [_MODEL], "has_more": False, "first_id": DEMO_ID, "last_id": DEMO_ID}
                 return httpx2.Response(200, headers=headers, json=page)
             case _:
                 error = {"type": "not_found_error", "message": "The demo does not know this."}
@@ -131,7 +131,7 @@ def _message(content: list[dict[str, Json]]) -> dict[str, Json]:
         "id": "msg_demo_" + secrets.token_hex(10),
         "type": "message",
         "role": "assistant",
-        "model": MODEL_ID,
+        "model": DEMO_ID,
         "content": content,
         "stop_reason": "tool_use" if calls else "end_turn",
         "stop_sequence": None,
