@@ -241,7 +241,7 @@ class ClaudeModel:
 
     def _remedy(self, request: ModelRequest, fault: Fault) -> tuple[str, str] | None:
         """Change how we ask, if that can help: a notice's code and text. Each remedy is tried once."""
-        if fault.bad_signature:
+        if fault.bad_thinking:
             known = self._drops_blocks if fault.bound_elsewhere else self._strips_thinking
             if request.session_id in known:
                 known = self._strips_thinking
@@ -264,7 +264,7 @@ class ClaudeModel:
         missing = self._missing.get(request.model, set[Feature]())
         if fault.code == "auth" and self._own_endpoint() and "bearer" not in missing and fault.detail:
             return "bearer"
-        if fault.code != "invalid_request" or "signature" in fault.detail:
+        if fault.code != "invalid_request" or fault.bad_thinking:
             return None
         sent: dict[Feature, bool] = {
             "thinking": True,

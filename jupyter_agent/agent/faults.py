@@ -51,7 +51,7 @@ class Fault:
     """Seconds the endpoint asked us to wait."""
     detail: str = ""
     """The endpoint's own words; decides which parameter to leave out."""
-    bad_signature: bool = False
+    bad_thinking: bool = False
     """A thinking block of the history was refused."""
     bound_elsewhere: bool = False
     """It was, because what stands before it has changed."""
@@ -105,7 +105,7 @@ _WORDS = {
 _TOO_LONG = re.compile(
     r"prompt is too long|exceeds? (?:the )?(?:model's )?(?:maximum )?context|context (?:window|length)", re.I
 )
-_BAD_SIGNATURE = re.compile(r"invalid `?signature`? in `?thinking`? block", re.I)
+_BAD_THINKING = re.compile(r"^messages\.\d+.*thinking|invalid `?signature`?", re.I | re.S)
 _NO_CREDIT = re.compile(r"credit balance|billing", re.I)
 
 
@@ -149,7 +149,7 @@ def of_status(
         again=again,
         retry_after=_retry_after(headers),
         detail=detail,
-        bad_signature=status == 400 and _BAD_SIGNATURE.search(detail) is not None,
+        bad_thinking=status == 400 and _BAD_THINKING.search(detail) is not None,
         bound_elsewhere="bound to a different conversation" in detail,
     )
 

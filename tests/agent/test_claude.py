@@ -578,6 +578,17 @@ async def test_reasoning_of_another_endpoint_is_left_out_and_told(settings: Sett
     assert len(server.refusals) == 1
 
 
+async def test_a_history_that_ends_in_reasoning_does_not_lock_the_session(settings: Settings) -> None:
+    with ModelServer() as server:
+        claude = ClaudeModel(replace(settings, base_url=server.url))
+        server.script([Reply(Think("Hm."), "One."), "Two."])
+        step = closed(await answer(claude))
+        history = [user("hi"), ApiMessage(role="assistant", content=step.content[:1]), user("go on")]
+        assert said(await answer(claude, asking(*history))) == "Two."
+        await claude.close()
+    assert "thinking" in server.requests[-1].body
+
+
 async def test_a_session_that_began_with_the_demo_goes_on_with_claude(
     claude: ClaudeModel, model_server: ModelServer
 ) -> None:
