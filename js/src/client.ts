@@ -55,7 +55,9 @@ export class AgentClient {
   private readonly shown = signal<View>(emptyView);
   private readonly greeting = signal<Welcome | null>(null);
   private readonly sentMessages = signal<readonly SentMessage[]>([]);
+  private readonly client: string;
   private readonly outbox: Outbox;
+  private readonly postedAt = new Map<string, number>();
   private readonly replies = new Map<string, (ack: AckBody) => void>();
   private readonly disposers: (() => void)[] = [];
   private readonly paint: Painter;
@@ -87,8 +89,6 @@ export class AgentClient {
     );
     this.resendTimer = setInterval(() => this.resend(), ACK_TIMEOUT_MS);
   }
-
-  private readonly client: string;
 
   dispose(): void {
     for (const dispose of this.disposers) dispose();
@@ -128,14 +128,6 @@ export class AgentClient {
     return this.deliver("session.set", { mode });
   }
 
-  setTitle(title: string): void {
-    void this.deliver("session.set", { title });
-  }
-
-  setModel(model: string): void {
-    void this.deliver("session.set", { model });
-  }
-
   editQueued(item: QueueItem, text: string): void {
     const files = item.parts.filter((part) => part.type === "file");
     const parts = [
@@ -172,7 +164,7 @@ export class AgentClient {
   private deliver(type: string, d: object = {}): Promise<AckBody> {
     const order = command(type, d);
     this.outbox.add(order);
-    this.resentAt.set(order.cmd_id, Date.now());
+    this.postedAt.set(order.cmd_id, Date.now());
     const reply = new Promise<AckBody>((resolve) => this.replies.set(order.cmd_id, resolve));
     this.connection.post(order);
     return reply;
@@ -194,14 +186,12 @@ export class AgentClient {
     });
   }
 
-  private readonly resentAt = new Map<string, number>();
-
   private resend(now = false): void {
     if (this.connection.status.peek().state !== "connected") return;
     const due = Date.now() - ACK_TIMEOUT_MS + 50;
     for (const order of this.outbox.waiting) {
-      if (!now && (this.resentAt.get(order.cmd_id) ?? 0) > due) continue;
-      this.resentAt.set(order.cmd_id, Date.now());
+      if (!now && (this.postedAt.get(order.cmd_id) ?? 0) > due) continue;
+      this.postedAt.set(order.cmd_id, Date.now());
       this.connection.post(order);
     }
   }
@@ -236,7 +226,7 @@ export class AgentClient {
 
   private acknowledged(ack: AckBody): void {
     const order = this.outbox.settle(ack.cmd_id);
-    this.resentAt.delete(ack.cmd_id);
+    this.postedAt.delete(ack.cmd_id);
     if ((ack.original ?? ack.status) === "rejected") this.rejected(ack, order);
     const reply = this.replies.get(ack.cmd_id);
     this.replies.delete(ack.cmd_id);

@@ -113,7 +113,6 @@ export function opening(
   return [snapshot, recorder.transient("caught_up", { seq: as_of })];
 }
 
-const PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 const CHART = `<svg xmlns="http://www.w3.org/2000/svg" width="360" height="160"><rect width="360" height="160" fill="#fff"/>
 <g fill="#4c78a8"><rect x="40" y="60" width="60" height="80"/><rect x="140" y="70" width="60" height="70"/><rect x="240" y="20" width="60" height="120"/></g>
 <g font-family="sans-serif" font-size="12" text-anchor="middle"><text x="70" y="155">Adelie</text><text x="170" y="155">Chinstrap</text><text x="270" y="155">Gentoo</text></g></svg>`;
@@ -392,5 +391,3 @@ export const SCENES: Record<string, Scene> = {
 export function scene(name: string): EventFrame[] {
   return (SCENES[name] ?? (SCENES.rich as Scene))(new Recorder(SID));
 }
-
-export { PIXEL };

@@ -13,8 +13,6 @@ export interface PanelOptions {
   onSelect?: (session_id: string) => void;
   /** What an empty session suggests. */
   prompts?: readonly string[];
-  /** Called when the session's own facts change, e.g. to title the tab. */
-  onSession?: (session: Session) => void;
   /** Keep Jupyter's one-key shortcuts away from buttons inside a notebook. */
   suppressShortcuts?: boolean;
 }

@@ -1,5 +1,4 @@
 /** The panel, put into an element. The same in the side panel and in the widget. */
-import { useSignalEffect } from "@preact/signals";
 import { render } from "preact";
 import { AgentClient } from "../client";
 import type { Connection } from "../connection";
@@ -47,10 +46,6 @@ export function mountPanel(el: HTMLElement, connection: Connection, options: Pan
 
 function Panel({ input }: { input: { current: HTMLTextAreaElement | null } }) {
   const { client, options } = usePanel();
-  useSignalEffect(() => {
-    const session = client.view.value.session;
-    if (session !== null) options.onSession?.(session);
-  });
   const suppress = options.suppressShortcuts ? { "data-lm-suppress-shortcuts": "true" } : {};
   return (
     <section

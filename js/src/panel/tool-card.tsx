@@ -54,7 +54,7 @@ function Writing({ part }: { part: ToolPart }) {
 function ToolBody({ part }: { part: ToolPart }) {
   const input = toolInput(part);
   const display = part.output?.display ?? [];
-  const shown = display.some((item) => item.type === "code" || item.type === "diff");
+  const shown = display.some((item) => item.type === "code" || item.type === "diff" || item.type === "markdown");
   const code = shown ? null : toolCode(input);
   const facts = toolFacts(input);
   const nothing = code === null && facts.length === 0 && display.length === 0 && !part.error;

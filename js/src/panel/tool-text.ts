@@ -37,8 +37,9 @@ function tolerantParse(text: string): unknown {
   }
 }
 
-/** The source that the call brings, if it brings any. */
+/** The source, or the plan, that the call brings, if it brings any. */
 export function toolCode(input: Record<string, unknown>): { text: string; language: string } | null {
+  if (typeof input.plan === "string") return { text: input.plan, language: "markdown" };
   for (const field of ["source", "new_source", "code"]) {
     const text = input[field];
     if (typeof text !== "string") continue;
@@ -63,11 +64,12 @@ export function toolSummary(part: ToolPart): string {
 /** What isn't code and may still matter: short values under their names; ids are for machines. */
 export function toolFacts(input: Record<string, unknown>): [string, string][] {
   return Object.entries(input)
-    .filter(([name, value]) => !MACHINE.test(name) && value !== null && typeof value !== "object" && value !== "")
-    .map(([name, value]) => [name.replaceAll("_", " "), String(value)]);
+    .filter(([name, value]) => !MACHINE.test(name) && (typeof value === "string" || typeof value === "number"))
+    .map(([name, value]): [string, string] => [name.replaceAll("_", " "), String(value)])
+    .filter(([, value]) => value !== "" && value.length <= 200);
 }
 
-const MACHINE = /^(?:source|new_source|code|base_hash|cell_type|.*_id)$/;
+const MACHINE = /^(?:source|new_source|code|plan|base_hash|cell_type|before|after|.*_id)$/;
 
 /** Where a call stands, in a word or two. */
 export function toolStateText(part: ToolPart): string {
