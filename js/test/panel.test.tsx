@@ -187,6 +187,18 @@ describe("approvals", () => {
     });
   });
 
+  test("an answer leaves the keyboard in the composer, where Ctrl+Enter allows the next", async () => {
+    const { root, road } = await show(scene("approval"));
+    const box = named(root, "Message") as HTMLElement;
+    press(box, "Enter");
+    expect(road.posted.at(-1)?.type).not.toBe("approval.answer");
+    press(box, "Enter", { ctrlKey: true });
+    expect(road.posted.at(-1)).toMatchObject({ type: "approval.answer", d: { decision: "allow" } });
+    named(root, "Allow")?.focus();
+    named(root, "Allow")?.click();
+    expect(document.activeElement).toBe(box);
+  });
+
   test("the wider answer is one step away", async () => {
     const { root, road } = await show(scene("approval"));
     named(root, "More choices")?.click();

@@ -16,11 +16,12 @@ const QUESTIONS: Record<string, string> = {
 };
 
 export function ApprovalCard({ approval, part }: { approval: Approval; part: ToolPart | null }) {
-  const { client } = usePanel();
+  const { client, focusComposer } = usePanel();
   const [reason, setReason] = useState("");
   const [answered, setAnswered] = useState<Decision | null>(null);
   const answer = (decision: Decision, scope: Scope = "once") => {
     setAnswered(decision);
+    focusComposer();
     const told = decision === "deny" ? reason.trim() : "";
     void client.answer(approval, decision, scope, told).then((ack) => {
       if (ack.status === "rejected") setAnswered(null);
@@ -43,7 +44,7 @@ export function ApprovalCard({ approval, part }: { approval: Approval; part: Too
           <button
             type="button"
             class="jp-agent-button jp-agent-primary"
-            title="Ctrl+Enter inside this card"
+            title="Allow (Ctrl+Enter)"
             disabled={answered !== null}
             onClick={() => answer("allow")}
           >

@@ -1,4 +1,7 @@
-/** Where the user writes. Enter sends, Shift+Enter breaks the line; never while an input method composes. */
+/**
+ * Where the user writes. Enter sends, Shift+Enter breaks the line; never while an
+ * input method composes. Ctrl+Enter in the empty box allows what is asked.
+ */
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { usePanel } from "./context";
 import { Icon } from "./icons";
@@ -31,7 +34,9 @@ export function Composer({ input }: { input: { current: HTMLTextAreaElement | nu
     // keyCode 229: Safari ends a composition before the Enter that confirmed it
     if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
     event.preventDefault();
-    send();
+    const asked = client.view.peek().approvals[0];
+    if (blank && asked !== undefined && (event.ctrlKey || event.metaKey)) void client.answer(asked, "allow");
+    else send();
   };
   return (
     <div class="jp-agent-composer">

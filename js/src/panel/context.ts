@@ -20,6 +20,8 @@ export interface PanelOptions {
 export interface PanelContext {
   client: AgentClient;
   options: PanelOptions;
+  /** Where the keyboard goes when the element that had it is gone. */
+  focusComposer: () => void;
 }
 
 export const Context = createContext<PanelContext | null>(null);

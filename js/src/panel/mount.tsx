@@ -23,15 +23,16 @@ export interface PanelHandle {
 export function mountPanel(el: HTMLElement, connection: Connection, options: PanelOptions = {}): PanelHandle {
   const client = new AgentClient(connection, { client: options.surface ?? "side" });
   const input: { current: HTMLTextAreaElement | null } = { current: null };
+  const focusComposer = () => input.current?.focus({ preventScroll: true });
   render(
-    <Context.Provider value={{ client, options }}>
+    <Context.Provider value={{ client, options, focusComposer }}>
       <Panel input={input} />
     </Context.Provider>,
     el,
   );
   return {
     client,
-    focus: () => input.current?.focus(),
+    focus: focusComposer,
     toggleMode: () => {
       const next: Mode = client.view.peek().session?.mode === "plan" ? "build" : "plan";
       void client.setMode(next);
