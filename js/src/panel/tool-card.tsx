@@ -11,13 +11,13 @@ export function ToolCard({ part }: { part: ToolPart }) {
   const [chosen, setChosen] = useState<boolean | null>(null);
   const writing = part.state === "input-streaming";
   const open = chosen ?? false;
-  const summary = toolSummary(part);
+  const asked = part.state === "approval-requested"; // the question below says it in full
   return (
     <div class="jp-agent-card">
       <button type="button" class="jp-agent-line" aria-expanded={open} onClick={() => setChosen(!open)}>
         <Mark part={part} />
         <span class="jp-agent-line-title">{toolTitle(part.name)}</span>
-        <span class="jp-agent-line-summary">{summary}</span>
+        <span class="jp-agent-line-summary">{asked ? "" : toolSummary(part)}</span>
         <span class="jp-agent-line-state">{toolStateText(part)}</span>
         <Icon name="chevron" />
       </button>
