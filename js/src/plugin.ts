@@ -19,6 +19,7 @@ import "./lab/side-panel.css";
 
 const PANEL_ID = "jupyter-agent-panel";
 const SIDE_RANK = 900;
+const MIN_WIDTH = "320px";
 
 /** The path that the server knows a notebook by: without the drive that shows it. */
 function pathOf(app: JupyterFrontEnd, notebook: NotebookPanel | null): string | null {
@@ -79,7 +80,9 @@ const sidePanel: JupyterFrontEndPlugin<void> = {
     restorer?.add(panel, PANEL_ID);
     addCommands(app, panel);
     addEntries(app, palette, menus);
-    if (labShell === null) addToolbarButton(app);
+    // Inline, because the layout asks before the style sheet has come. Notebook 7 has a width of its own.
+    if (labShell !== null) panel.node.style.minWidth = MIN_WIDTH;
+    else addToolbarButton(app);
     followNotebooks(app, tracker, panel);
     if (opensAtStart()) void app.restored.then(() => app.commands.execute(CommandIds.open));
   },

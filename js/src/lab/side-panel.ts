@@ -14,8 +14,6 @@ import { mountPanel, type PanelHandle } from "../panel/mount";
 import { type AgentApi, ApiError } from "./api";
 import type { SessionChoice } from "./choice";
 
-const MIN_WIDTH = "320px";
-
 export class AgentSidePanel extends Widget {
   private mounted: { session_id: string; handle: PanelHandle } | null = null;
   private notebook_path: string | null = null;
@@ -29,8 +27,6 @@ export class AgentSidePanel extends Widget {
   ) {
     super();
     this.addClass("jp-agent-SidePanel");
-    // Inline, because the layout asks before the style sheet has come.
-    this.node.style.minWidth = MIN_WIDTH;
   }
 
   override dispose(): void {
