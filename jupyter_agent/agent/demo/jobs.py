@@ -19,8 +19,6 @@ from .steps import (
     agree,
     find_frame,
     fix_steps,
-    inspect,
-    pick,
     plot_steps,
     profile_steps,
     size,
@@ -74,7 +72,7 @@ def thanks(_: Talk) -> Job:
 
 def profile(talk: Talk) -> Job:
     """Describe the DataFrame in the kernel by numbers that were read."""
-    frame = yield from find_frame(talk)
+    frame = yield from find_frame(talk, "Add one cell that describes the DataFrame, and run it.")
     plan = f"Add one cell that describes `{frame.name}` and run it."
     yield from agree(talk, plan)
     return [Say((yield from profile_steps(frame)))]
@@ -82,7 +80,7 @@ def profile(talk: Talk) -> Job:
 
 def plot(talk: Talk) -> Job:
     """Draw one column of the DataFrame in the kernel."""
-    frame = yield from find_frame(talk)
+    frame = yield from find_frame(talk, "Add one cell that draws one of its columns, and run it.")
     picture = drawing(frame, talk.ask)
     yield from agree(talk, f"Add one cell that draws {picture.what} and run it.")
     return [Say((yield from plot_steps(picture)))]
@@ -107,9 +105,8 @@ def plan_and_build(talk: Talk) -> Job:
         Call("list_variables"),
     ]
     failed = next((cell for cell in read_cells(wanted(read)) if cell.failure is not None), None)
-    frame = yield from inspect(pick(listed, talk.ask))
-    if frame is None:
-        frame = yield from find_frame(talk)
+    then = "Add a cell that describes the DataFrame and one that draws a column, and run both."
+    frame = yield from find_frame(talk, then, listed)
     picture = drawing(frame, talk.ask)
     steps = [f"Add a cell that describes `{frame.name}` ({size(frame)}), run it, and read the numbers."]
     steps.append(f"Add a cell that draws {picture.what}, and run it.")
@@ -119,7 +116,7 @@ def plan_and_build(talk: Talk) -> Job:
     yield from agree(talk, plan, asked_for=True)
     told: list[str] = []
     if failed is not None:
-        told.append((yield from fix_steps(talk, failed, agreed=True)))
+        told.append((yield from fix_steps(talk, failed)))
     told.append((yield from profile_steps(frame, Say(_announce(talk, plan)))))
     told.append((yield from plot_steps(picture)))
     return [Say("The plan is carried out.\n\n" + "\n\n".join(told))]

@@ -35,12 +35,13 @@ class Stop(Exception):
 
 def agree(talk: Talk, plan: str, *, asked_for: bool = False) -> Generator[list[Move], list[Result], None]:
     """In Plan mode, ask before anything is changed; a plan that was asked for is shown in any mode."""
-    if talk.mode != "plan":
+    if talk.mode != "plan" or talk.agreed:
         return
     why = "Here is my plan." if asked_for else "We are in Plan mode, so I propose before I change anything."
     [answer] = yield [Say(why), Call("exit_plan", {"plan": plan})]
     if answer.is_error:
         raise Stop(f"Then I change nothing.{_reason(answer)} Tell me what to plan instead.")
+    talk.agreed = True
 
 
 def add_and_run(say: Say, source: str) -> Generator[list[Move], list[Result], Result]:
@@ -78,29 +79,27 @@ def change(say: Say, call: Call) -> Generator[list[Move], list[Result], Result]:
     return result
 
 
-def find_frame(talk: Talk) -> Generator[list[Move], list[Result], SeenFrame]:
+def find_frame(talk: Talk, then: str, listed: Result | None = None) -> Generator[list[Move], list[Result], SeenFrame]:
     """Find the DataFrame that is meant; run the cell that makes one if the kernel has none."""
-    [listed] = yield [
-        Think("Which DataFrame is in the kernel? Its names and columns must come from there, not from me."),
-        Say("I look at what is in the kernel."),
-        Call("list_variables"),
-    ]
+    if listed is None:
+        [listed] = yield [
+            Think("Which DataFrame is in the kernel? Its names and columns must come from there, not from me."),
+            Say("I look at what is in the kernel."),
+            Call("list_variables"),
+        ]
     picked = pick(listed, talk.ask)
     if picked is None:
         if "busy" in listed.text and listed.is_error:
             raise Stop(f"The kernel cannot answer now: {listed.text}")
-        yield from _run_makers(talk)
-        [listed] = yield [Call("list_variables")]
-        picked = pick(listed, talk.ask)
-    frame = yield from inspect(picked)
-    if frame is None:
-        raise Stop(
-            "The cells ran, but there is no DataFrame in the kernel. Ask me to **make sample data**, if you like."
-        )
-    return frame
+        yield from _run_makers(talk, then)
+        [again] = yield [Call("list_variables")]
+        picked = pick(again, talk.ask)
+    if picked is None:
+        raise Stop("The cells ran, but the kernel has no DataFrame. Ask me to **make sample data**, if you like.")
+    return (yield from _inspect(picked))
 
 
-def _run_makers(talk: Talk) -> Generator[list[Move], list[Result], None]:
+def _run_makers(talk: Talk, then: str) -> Generator[list[Move], list[Result], None]:
     [read] = yield [
         Say("There is no DataFrame yet. I read the notebook for a cell that makes one."),
         Call("read_notebook"),
@@ -113,7 +112,8 @@ def _run_makers(talk: Talk) -> Generator[list[Move], list[Result], None]:
             "or ask me to **make sample data**."
         )
     chosen = cells[: makers[0] + 1][-MAX_CELLS_TO_RUN:]
-    yield from agree(talk, f"Run the notebook's first {len(chosen)} code cells, up to {chosen[-1].name}.")
+    count = "first code cell" if len(chosen) == 1 else f"first {len(chosen)} code cells"
+    yield from agree(talk, f"1. Run the notebook's {count}, up to {chosen[-1].name}, to have the data.\n2. {then}")
     words = "The kernel does not have the data yet, so I run the cells that make it."
     for cell in chosen:
         ran = yield from run((cell.id, cell.hash), words)
@@ -121,18 +121,13 @@ def _run_makers(talk: Talk) -> Generator[list[Move], list[Result], None]:
         words = ""
 
 
-def inspect(picked: SeenVariable | None) -> Generator[list[Move], list[Result], SeenFrame | None]:
-    """Look at the columns of the DataFrame that was picked, if one was."""
-    if picked is None:
-        return None
-    [shown] = yield [
-        Say(f"`{picked.name}` is a DataFrame; I look at its columns."),
-        Call("inspect_variable", {"name": picked.name}),
-    ]
+def _inspect(picked: SeenVariable) -> Generator[list[Move], list[Result], SeenFrame]:
+    say = Say(f"`{picked.name}` is a DataFrame; I look at its columns.")
+    [shown] = yield [say, Call("inspect_variable", {"name": picked.name})]
     frame = read_frame(picked.name, shown.text)
-    if shown.is_error or not frame.columns:
-        if frame.pandas or shown.is_error:
-            raise Stop(f"`{picked.name}` could not be read as a table with named columns: {shown.text[:300]}")
+    if shown.is_error or (frame.pandas and not frame.columns):
+        raise Stop(f"`{picked.name}` could not be read as a table with named columns: {shown.text[:300]}")
+    if not frame.pandas:
         raise Stop(f"`{picked.name}` is not a pandas DataFrame, and the demo has a script for pandas only.")
     return frame
 
@@ -153,7 +148,7 @@ def plot_steps(picture: Drawing) -> Steps:
     return f"The cell that draws {picture.what} ran, and {came} came back. {_printed(ran)}".rstrip()
 
 
-def fix_steps(talk: Talk, cell: SeenCell, *, agreed: bool = False) -> Steps:
+def fix_steps(talk: Talk, cell: SeenCell) -> Steps:
     """Repair a cell and run it again, a few times if one error hides another."""
     failure = cell.failure
     assert failure is not None
@@ -166,9 +161,7 @@ def fix_steps(talk: Talk, cell: SeenCell, *, agreed: bool = False) -> Steps:
             return (
                 f"{told[-1]}\n\nThe demo has no repair that it could justify for this one. Claude would look further."
             )
-        if not agreed:
-            yield from agree(talk, f"{repair.why}\n\n```python\n{repair.source}\n```\n\nThen run the cell again.")
-            agreed = True
+        yield from agree(talk, f"{repair.why}\n\n```python\n{repair.source}\n```\n\nThen run the cell again.")
         source = repair.source
         edited = yield from change(Say(repair.why), _edit(current, repair))
         current = _changed(edited)

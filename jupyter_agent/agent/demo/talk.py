@@ -70,7 +70,7 @@ Job = Generator[list[Move], list[Result], list[Move]]
 # -- what was said ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Talk:
     """The newest thing the user asked, and all that happened since."""
 
@@ -79,6 +79,8 @@ class Talk:
     results: list[list[Result]] = field(default_factory=list[list[Result]])
     tools: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     """The parameters of each tool on offer."""
+    agreed: bool = False
+    """Set by the job as it is played: the user has agreed to a plan."""
 
 
 def read_talk(body: Json) -> Talk:
