@@ -23,6 +23,7 @@ export npm_config_fund := false
 export npm_config_audit := false
 
 JS_SOURCES := $(shell find js/src js/style -type f 2>/dev/null) js/build.mjs js/package.json
+REPORTS := tests/artifacts
 LABEXTENSION := jupyter_agent/labextension/package.json
 
 .PHONY: help demo test test-oldest lint types unit build protocol bench sweep format clean
@@ -35,6 +36,7 @@ demo: $(VENV)/.demo build  ## Open JupyterLab on the first notebook
 	@$(PY) .ci/demo.py $(JUPYTER)
 
 test: lint unit  ## Everything: Python, TypeScript, a real browser
+	@$(PY) .ci/summary.py $(REPORTS)/vitest.xml $(REPORTS)/pytest.xml
 
 lint: $(VENV)/.dev js/node_modules/.installed  ## Style, types and layers
 	$(PY) -m ruff check .
@@ -45,8 +47,8 @@ lint: $(VENV)/.dev js/node_modules/.installed  ## Style, types and layers
 
 unit: $(VENV)/.dev build  ## The tests of both languages, browser included
 	@$(PY) .ci/link.py
-	cd js && npm run --silent test
-	CHROMIUM="$$($(PY) tests/chromium.py)" $(PY) -m pytest $(PYTEST)
+	cd js && npm run --silent test -- --reporter=default --reporter=junit --outputFile.junit=../$(REPORTS)/vitest.xml
+	CHROMIUM="$$($(PY) tests/chromium.py)" $(PY) -m pytest --junitxml=$(REPORTS)/pytest.xml $(PYTEST)
 
 test-oldest: build  ## The tests on the oldest versions that we promise
 	$(PY) .ci/oldest.py $(PYTEST)
