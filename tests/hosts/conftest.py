@@ -19,4 +19,4 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     running = RunningServer(tmp_path_factory.mktemp("server"))
     yield running
     running.stop()
-    assert not running.tracebacks
+    assert running.tracebacks == ""

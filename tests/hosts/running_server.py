@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,9 @@ BOUND_S = 30.0
 class RunningServer:
     """Start it, ask it, end it."""
 
-    def __init__(self, directory: Path, *options: str, extensions: dict[str, bool] | None = None) -> None:
+    def __init__(
+        self, directory: Path, *options: str, extensions: dict[str, bool] | None = None, path: Sequence[str] = ()
+    ) -> None:
         self.directory = directory
         self.notebooks = directory / "notebooks"
         self.notebooks.mkdir(parents=True)
@@ -40,7 +43,9 @@ class RunningServer:
         enabled = {"jupyter_agent": True, "probe": True} if extensions is None else extensions
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("ANTHROPIC", "JUPYTER"))}
         environment |= {
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+            "PYTHONPATH": os.pathsep.join(
+                [str(ROOT), str(Path(__file__).parent), *path, os.environ.get("PYTHONPATH", "")]
+            ),
             "JUPYTER_CONFIG_DIR": str(directory / "config"),
             "JUPYTER_DATA_DIR": str(directory / "data"),
             "JUPYTER_RUNTIME_DIR": str(directory / "runtime"),
@@ -111,7 +116,8 @@ class RunningServer:
     def tracebacks(self) -> str:
         """What it logged that nobody should have to read."""
         text = "".join(self.log)
-        return text if "Traceback" in text else ""
+        at = text.find("Traceback")
+        return text[max(at - 500, 0) : at + 3000] if at >= 0 else ""
 
     # -- asking ------------------------------------------------------------------------
 
@@ -181,11 +187,10 @@ class RunningServer:
             await view.close()
 
     @asynccontextmanager
-    async def notebook_page(self, name: str = "a.ipynb") -> AsyncGenerator[Page, None]:
+    async def notebook_page(self, name: str, cells: list[Json] | None = None) -> AsyncGenerator[Page, None]:
         """Start a kernel for a notebook and look at it as a page does."""
-        path = self.notebooks / name
-        if not path.exists():
-            path.write_text(json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+        notebook = {"cells": cells or [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+        (self.notebooks / name).write_text(json.dumps(notebook))
         wish = {"path": name, "type": "notebook", "name": name, "kernel": {"name": "python3"}}
         status, session = await self.ask("POST", "/api/sessions", wish)
         assert status == 201, session
@@ -284,8 +289,11 @@ class Page:
 
     async def ready(self) -> None:
         """Wait for the kernel, and take a subshell for comms as JupyterLab does."""
-        msg_id = self.send("shell", "kernel_info_request", {})
-        await self.idle(msg_id)
+        for _ in range(20):
+            # What a kernel says while it starts may be missed, so it is asked until it is heard.
+            with contextlib.suppress(TimeoutError):
+                await self.idle(self.send("shell", "kernel_info_request", {}), within=1.5)
+                break
         msg_id = self.send("control", "create_subshell_request", {})
         reply = await self.channel.wait_for(
             lambda m: m["msg_type"] == "create_subshell_reply" and m["parent_header"].get("msg_id") == msg_id
@@ -319,7 +327,7 @@ class Page:
         }
         return self.send("shell", "execute_request", content, cellId=cell_id)
 
-    async def idle(self, msg_id: str) -> None:
+    async def idle(self, msg_id: str, within: float = BOUND_S) -> None:
         """Wait until the kernel is done with a request."""
         await self.channel.wait_for(
             lambda m: (

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import AsyncIterator
 
 import pytest
-from running_server import API, Page, RunningServer
+from running_server import API, ROOT, Page, PanelView, RunningServer
 
 LONG = "Give me a long answer, please."
 
 
 @pytest.fixture
-async def page(server: RunningServer, request: pytest.FixtureRequest) -> AsyncIterator[Page]:
+async def page(server: RunningServer) -> AsyncIterator[Page]:
     """A notebook of its own for each test."""
-    async with server.notebook_page(f"{abs(hash(request.node.name))}.ipynb") as opened:
+    async with server.notebook_page(f"{uuid.uuid4().hex}.ipynb") as opened:
         yield opened
 
 
@@ -188,6 +189,67 @@ async def test_frames_that_make_no_sense_are_answered_and_change_nothing(page: P
     await panel.event("pong")
 
 
+_FAILED = {
+    "output_type": "error",
+    "ename": "NameError",
+    "evalue": "name 'time' is not defined",
+    "traceback": ["Cell In[1], line 1", "----> 1 time.sleep(30)", "NameError: name 'time' is not defined"],
+}
+_BROKEN = {
+    "id": "broken",
+    "cell_type": "code",
+    "source": "time.sleep(30)",
+    "metadata": {},
+    "execution_count": 1,
+    "outputs": [_FAILED],
+}
+
+
+async def test_while_the_agents_own_code_runs_a_comm_changes_no_mode_and_approves_nothing(
+    server: RunningServer,
+) -> None:
+    async with server.notebook_page("own_code.ipynb", [_BROKEN]) as page:
+        panel = await page.open_panel()
+        session_id = (await panel.subscribe())["session"]["id"]
+        panel.command("message.send", id="msg_fix", parts=[{"type": "text", "text": "Fix the failing cell"}])
+        answered: set[str] = set()
+        while not (running := _running_code(page, "sleep(30)")):
+            await page.channel.wait_for(
+                lambda _: bool(_open_approvals(panel) - answered) or bool(_running_code(page, "sleep(30)"))
+            )
+            for approval_id in _open_approvals(panel) - answered:
+                answered.add(approval_id)
+                answer = {"id": approval_id, "rev": 1, "decision": "allow"}
+                command = {"v": 1, "cmd_id": f"allow {approval_id}", "type": "approval.answer", "d": answer}
+                _, ack = await server.ask("POST", f"{API}/sessions/{session_id}/commands", command)
+                assert ack["status"] == "accepted", ack
+        refused = [
+            panel.command("session.set", mode="plan"),
+            panel.command("approval.answer", id="apr_x", rev=1, decision="allow"),
+        ]
+        for cmd_id in refused:
+            ack = (await panel.event("ack", cmd_id=cmd_id))["d"]
+            assert (ack["status"], ack["error"]["code"]) == ("rejected", "own_code_runs")
+        turn = (await panel.event("turn.started"))["d"]["turn"]["id"]
+        panel.command("turn.stop", turn=turn)
+        await panel.event("turn.ended", outcome="stopped")
+        await page.idle(running)
+        cmd_id = panel.command("session.set", mode="plan")
+        assert (await panel.event("ack", cmd_id=cmd_id))["d"]["status"] == "accepted"
+
+
+def _running_code(page: Page, code: str) -> str | None:
+    """The id of the request that runs ``code``, once the kernel has taken it."""
+    for message in page.heard:
+        if message["msg_type"] == "execute_input" and code in message["content"]["code"]:
+            return message["parent_header"]["msg_id"]
+    return None
+
+
+def _open_approvals(panel: PanelView) -> set[str]:
+    return {e["d"]["approval"]["id"] for e in panel.events if e["type"] == "approval.requested"}
+
+
 # -- large things -------------------------------------------------------------------
 
 
@@ -202,6 +264,15 @@ async def test_what_is_too_large_for_iopub_comes_in_pieces(page: Page) -> None:
     assert added["d"]["message"]["parts"][0]["text"] == text or added["d"]["message"]["truncated"]
     from_widget = [m for m in page.heard if m["msg_type"] == "comm_msg" and m["content"]["comm_id"] == panel.comm_id]
     assert max(len(str(m["content"]["data"])) for m in from_widget) <= 256 * 1024
+
+
+async def test_a_page_that_jupyter_did_not_serve_gets_the_panel_itself(page: Page) -> None:
+    panel = await page.open_panel()
+    panel.post({"bundle": {}})
+    sent = await panel.wait_for(lambda c: "bundle" in c or "not_built" in str(c))
+    static = ROOT / "jupyter_agent" / "static"
+    assert sent["bundle"] == (static / "widget.js").read_text(encoding="utf-8")
+    assert sent["style"] == (static / "widget.css").read_text(encoding="utf-8")
 
 
 async def test_the_panels_saved_state_is_small(page: Page) -> None:

@@ -40,6 +40,7 @@ from .tabs import TabSocket
 API = "jupyter-agent/api/v1"
 STATIC = "jupyter-agent/static"
 STATIC_DIR = Path(__file__).parents[2] / "static"
+_TYPES = {".js": "text/javascript", ".css": "text/css"}
 _SESSION = r"/sessions/([^/]+)"
 
 
@@ -245,9 +246,14 @@ class PanelFiles(JupyterHandler, web.StaticFileHandler):  # pyright: ignore[repo
         """Serve its headers."""
         await web.StaticFileHandler.get(self, path, include_body=False)
 
+    def get_content_type(self) -> str:
+        """Name scripts and styles ourselves: Windows' registry may say text/plain, and ``nosniff`` believes it."""
+        return _TYPES.get(Path(self.absolute_path or "").suffix) or super().get_content_type()
+
     def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 -- Tornado names it
-        """Revalidate: a new version must not meet an old bundle."""
-        self.set_header("Cache-Control", "no-cache")
+        """Revalidate what carries no version: a new server must not meet an old bundle."""
+        if "v" not in self.request.arguments:
+            self.set_header("Cache-Control", "no-cache")
         self.set_header("X-Content-Type-Options", "nosniff")
 
 
