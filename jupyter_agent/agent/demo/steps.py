@@ -166,8 +166,8 @@ def fix_steps(talk: Talk, cell: SeenCell) -> Steps:
         edited = yield from change(Say(repair.why), _edit(current, repair))
         current = _changed(edited)
         ran = yield from run(current)
-        again = find_failure(ran.text) if ran.is_error else None
-        if not ran.is_error:
+        again = find_failure(ran.text) if ran.failed else None
+        if not ran.failed:
             return f"{repair.why}\n\nThe cell runs now. {_what_came(ran)}"
         if again is None or again == failure:
             return f"I changed the cell ({repair.why}), but it still fails:\n\n```\n{_tail(ran.text)}\n```"
@@ -211,7 +211,7 @@ def _edit(cell: tuple[str, str], repair: Repair) -> Call:
 
 def unless_failed(ran: Result) -> None:
     """End the job when a cell of ours did not run through."""
-    if not ran.is_error:
+    if not ran.failed:
         return
     failure = find_failure(ran.text)
     if failure is None:

@@ -53,6 +53,11 @@ class Result:
     images: int = 0
 
     @property
+    def failed(self) -> bool:
+        """The call, or the code that it ran, failed. A run that also drew something is not marked as an error."""
+        return self.is_error or re.match(r"Cell \S+ ran.* and raised ", self.text) is not None
+
+    @property
     def refused(self) -> bool:
         """Plan mode did not let it run."""
         return self.is_error and "Plan mode" in self.text.partition("\n")[0]
