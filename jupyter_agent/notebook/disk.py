@@ -45,12 +45,13 @@ class DiskNotebooks:
         Raises:
             ToolError: missing, not a notebook, or not readable.
         """
-        content, _ = await self._load(path)
-        return Notebook(path=path, cells=_cells(content), language=language_of(content))
+        async with self._lock(path):
+            return await self._read(path)
 
     async def kernel_name(self, path: str) -> str | None:
         """Return the name of the kernel that the notebook asks for."""
-        content, _ = await self._load(path)
+        async with self._lock(path):
+            content, _ = await self._load(path)
         name = fields(fields(content.get("metadata")).get("kernelspec")).get("name")
         return name if isinstance(name, str) and name else None
 
@@ -115,11 +116,20 @@ class DiskNotebooks:
 
     # -- inside --------------------------------------------------------------------
 
-    async def _change(self, path: str, change: Change, op_id: str, *, gone: bool = False) -> Cell:
+    def _lock(self, path: str) -> asyncio.Lock:
+        # Reading too: the contents manager writes in place, with a copy beside it
+        # that a reader who comes in between would take for the rescue.
         lock = self._locks.get(path)
         if lock is None:
             lock = self._locks[path] = asyncio.Lock()
-        async with lock:
+        return lock
+
+    async def _read(self, path: str) -> Notebook:
+        content, _ = await self._load(path)
+        return Notebook(path=path, cells=_cells(content), language=language_of(content))
+
+    async def _change(self, path: str, change: Change, op_id: str, *, gone: bool = False) -> Cell:
+        async with self._lock(path):
             if op_id in self._done:
                 return self._done[op_id]
             content, stamp = await self._load(path, to_write=True)
@@ -127,7 +137,7 @@ class DiskNotebooks:
             _give_ids(content)
             cell = change(cells)
             await self._save(path, content, stamp)
-            read_back = await self.read(path)
+            read_back = await self._read(path)
             self._verify(read_back, cell, gone=gone)
             self._remember(op_id, cell)
             return cell

@@ -82,8 +82,10 @@ class Run:
         self.reply: dict[str, Json] | None = None
         self.claimed = False
         self.wants_reply = False
+        self.silent = False
+        self.entered = False
+        """Whether the kernel took it up: only then does an interrupt reach it."""
         self._idle = False
-        self._entered = False
         self._done = asyncio.Event()
         self._last_call: asyncio.TimerHandle | None = None
 
@@ -109,7 +111,7 @@ class Run:
         """Take one iopub message of this run."""
         match msg_type:
             case "execute_input":
-                self._entered = True
+                self.entered = True
                 self.execution_count = content.get("execution_count")
             case "status" if content.get("execution_state") == "busy":
                 self.state = "running"
@@ -123,11 +125,10 @@ class Run:
         """Take the shell's reply; the outputs may still be on their way."""
         self.reply = content
         self._settle()
-        if not self.finished:
-            self._last_call = asyncio.get_running_loop().call_later(LAST_OUTPUT_S, self._finish)
+        self.closing()
 
     def closing(self) -> None:
-        """Somebody else saw the reply: wait for the rest, but not for ever."""
+        """It is over, by reply or by status: wait for the rest, but not for ever."""
         if not self.finished and self._last_call is None:
             self._last_call = asyncio.get_running_loop().call_later(LAST_OUTPUT_S, self._finish)
 
@@ -140,6 +141,9 @@ class Run:
     def _settle(self) -> None:
         if self._idle and (self.reply is not None or not self.wants_reply):
             self._finish()
+        elif self._idle:
+            # An interrupt that hit the kernel itself can cost the reply.
+            self.closing()
 
     def _finish(self) -> None:
         if self.finished:
@@ -147,7 +151,7 @@ class Run:
         status = fields(self.reply).get("status")
         if self.outputs.error is not None or status == "error":
             self.state = "error"
-        elif status == "aborted" or (status is None and not self._entered):
+        elif status == "aborted" or (status is None and not self.entered):
             # A cell before it failed, and the kernel dropped what was queued.
             self.state = "aborted"
         else:
@@ -180,6 +184,7 @@ class KernelLink:
         self._tasks: set[asyncio.Task[None]] = set()
         self._probes: set[str] = set()
         self._ended_session: str | None = None
+        self._kernel_session: str | None = None
         self._open()
 
     # -- for everybody -------------------------------------------------------------
@@ -222,7 +227,7 @@ class KernelLink:
         if cell_id is not None:
             message["metadata"]["cellId"] = cell_id
         run = self.watch(message["header"]["msg_id"])
-        run.wants_reply = True
+        run.wants_reply, run.silent = True, silent
         self._session.send(self._shell, message)
         return run
 
@@ -250,9 +255,10 @@ class KernelLink:
         run = self._runs.get(msg_id)
         if run is not None and run.finished:
             return
-        if self.is_running(msg_id):
+        if self.is_running(msg_id) and (run is None or run.entered or run.silent):
             await self.interrupt()
         else:
+            # Before it took the request up, a kernel ignores interrupts.
             self._doomed.add(msg_id)
 
     async def ready(self, timeout_s: float = 60.0) -> None:
@@ -375,6 +381,7 @@ class KernelLink:
         parent = fields(message.get("parent_header")).get("msg_id")
         if parent in self._probes:
             self._probes.clear()
+            self._kernel_session = message["header"].get("session")
             if self.execution_state != "busy" or self.busy_parent is None:
                 self._set_state("idle", None)
         elif message["msg_type"] == "execute_reply" and parent in self._runs:
@@ -387,9 +394,16 @@ class KernelLink:
         message = self._parse(frames)
         if message is None:
             return
-        if message["header"].get("session") != self._ended_session:
+        session = message["header"].get("session")
+        if session != self._ended_session:
             self._ready.set()
             self._follow(message)
+        # Once more, for what it said may have been its last word.
+        if session != self._ended_session:
+            self._kernel_session = session
+            if self.execution_state == "starting" and not self._probes:
+                # It speaks, so it is up, though its first word was missed.
+                self._ask_shell()
         for subscriber in list(self._subscribers):
             try:
                 subscriber(message)
@@ -402,12 +416,11 @@ class KernelLink:
         parent_id = parent.get("msg_id")
         match msg_type:
             case "status" if content.get("execution_state") == "starting":
-                self._begin_anew()
+                # A reply on the shell may overtake the process's first word here.
+                if message["header"].get("session") != self._kernel_session:
+                    self._begin_anew()
             case "status" if self._is_main_shell(parent):
                 self._set_state(content.get("execution_state", "unknown"), parent_id)
-            case "status" if self.execution_state == "starting" and not self._probes:
-                # It answers somebody, so it is up, though its first word was missed.
-                self._ask_shell()
             case "shutdown_reply":
                 self._lose_runs()
                 self._set_state("starting" if content.get("restart") else "dead", None)
@@ -420,15 +433,14 @@ class KernelLink:
                 pass
         if parent_id is not None and parent.get("msg_type") == "execute_request":
             self._run(parent_id).hear(msg_type, content)
-        if parent_id in self._doomed and self.is_running(parent_id):
+        if parent_id in self._doomed and msg_type == "execute_input":
             self._doomed.discard(parent_id)
             task = asyncio.get_running_loop().create_task(self.interrupt())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     def _begin_anew(self) -> None:
-        if self._runs:
-            self._lose_runs()
+        self._lose_runs()
         self._set_state("starting", None)
         self._ask_shell()
 

@@ -90,6 +90,7 @@ class NotebookKernels:
     # -- inside --------------------------------------------------------------------
 
     async def _start(self, path: str, kernel_name: str | None) -> str:
+        self._check_installed(kernel_name)
         try:
             session = await self._sessions.create_session(
                 path=path, name=path.rsplit("/", 1)[-1], type="notebook", kernel_name=kernel_name
@@ -100,6 +101,17 @@ class NotebookKernels:
                 "Tell the user; another kernel can be chosen in JupyterLab."
             ) from error
         return session["kernel"]["id"]
+
+    def _check_installed(self, kernel_name: str | None) -> None:
+        specs = getattr(self._kernels, "kernel_spec_manager", None)
+        if specs is None or kernel_name is None or not hasattr(specs, "find_kernel_specs"):
+            return
+        installed = sorted(specs.find_kernel_specs())
+        if kernel_name not in installed:
+            raise NoKernel(
+                f"The notebook asks for the kernel {kernel_name!r}, which is not installed here. There are: "
+                f"{', '.join(installed) or 'none'}. Ask the user to choose one of them for the notebook in JupyterLab."
+            )
 
     async def _ask(self, path: str, question: dict[str, Json], patience_s: float | None = None) -> dict[str, Json]:
         kernel_id = await self.find(path)

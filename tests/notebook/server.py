@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from jupyter_server.services.sessions.sessionmanager import SessionManager
@@ -64,7 +65,9 @@ async def running(root: Path, **settings: Any) -> AsyncIterator[Server]:
     contents = AsyncLargeFileManager(root_dir=str(root / "files"))
     contents.notary.data_dir = str(root)
     contents.notary.db_file = ":memory:"
-    kernels = AsyncMappingKernelManager(connection_dir=str(root), root_dir=str(root / "files"))
+    kernels = AsyncMappingKernelManager(
+        connection_dir=str(root), root_dir=str(root / "files"), kernel_spec_manager=KernelSpecManager()
+    )
     sessions = SessionManager(kernel_manager=kernels, contents_manager=contents)
     links, tabs = KernelLinks(kernels), Tabs(start_grace_s=0.0, return_s=0.5)
     filled = Settings(data_dir=root, **({"tab_timeout_s": 2.0} | settings))
