@@ -151,8 +151,9 @@ class Run:
         status = fields(self.reply).get("status")
         if self.outputs.error is not None or status == "error":
             self.state = "error"
-        elif status == "aborted" or (status is None and not self.entered):
-            # A cell before it failed, and the kernel dropped what was queued.
+        elif status == "aborted" or (status is None and (self.wants_reply or not self.entered)):
+            # A cell before it failed and the kernel dropped what was queued, or
+            # an interrupt met the kernel on its way to the cell.
             self.state = "aborted"
         else:
             self.state = "ok"

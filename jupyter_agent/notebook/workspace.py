@@ -307,7 +307,7 @@ class JupyterWorkspace:
                 "Put the value into the source instead, or ask the user to run this cell. " + note
             )
         if run.state == "aborted":
-            note = "The kernel dropped the cell without running it, because a cell before it failed. " + note
+            note = "The kernel dropped the cell: a cell before it failed, or it was interrupted. " + note
         if run.outputs.cut:
             note += " The outputs were too large to be kept whole."
         return RunOutcome(

@@ -61,9 +61,7 @@ async def test_a_cell_is_inserted_where_it_was_asked_for(server: Server, place: 
 
 async def test_a_deleted_cell_is_gone_and_is_returned(server: Server):
     server.write("a.ipynb", "a", "b")
-    cell = await server.workspace.delete(
-        "a.ipynb", cell_id="cell-0", base_hash=base_hash("code", "a"), op_id="call-1"
-    )
+    cell = await server.workspace.delete("a.ipynb", cell_id="cell-0", base_hash=base_hash("code", "a"), op_id="call-1")
     assert cell.source == "a"
     assert [c.source for c in server.load("a.ipynb").cells] == ["b"]
 
@@ -72,9 +70,7 @@ async def test_an_old_notebook_gets_ids_with_its_first_edit(server: Server):
     server.write("old.ipynb", "a", "b", minor=4)
     cells = (await server.workspace.read("old.ipynb")).cells
     assert [c.id for c in cells] == [c.id for c in (await server.workspace.read("old.ipynb")).cells]
-    await server.workspace.edit(
-        "old.ipynb", cell_id=cells[1].id, base_hash=cells[1].hash, source="b2", op_id="call-1"
-    )
+    await server.workspace.edit("old.ipynb", cell_id=cells[1].id, base_hash=cells[1].hash, source="b2", op_id="call-1")
     saved = server.load("old.ipynb")
     nbformat.validate(saved)
     assert (saved.nbformat, saved.nbformat_minor) == (4, 5)

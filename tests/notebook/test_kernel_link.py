@@ -54,7 +54,8 @@ async def test_what_was_stopped_before_it_began_is_interrupted_when_it_begins(se
     await link.stop(ours.msg_id)
     async with asyncio.timeout(10):
         assert await theirs.done() == "ok"
-        assert await ours.done() == "error"
+        # The interrupt meets the cell, or the kernel on its way to the cell.
+        assert await ours.done() in ("error", "aborted")
 
 
 async def test_control_messages_do_not_make_the_shell_look_busy_or_idle(server: Server):
@@ -92,7 +93,7 @@ async def test_a_link_made_while_the_kernel_is_busy_finds_out_when_it_is_idle(se
     late = await KernelLinks(server.kernels).link(link.kernel_id)
     async with asyncio.timeout(10):
         await late.wait_idle()
-    assert run.finished
+        assert await run.done() == "ok"
     late.close()
 
 

@@ -14,9 +14,7 @@ from .server import Page, Server, running, until
 
 
 def run(server: Server, source: str, op_id: str = "call-1", **kwargs: Any):
-    return server.workspace.run(
-        "a.ipynb", cell_id="cell-0", base_hash=base_hash("code", source), op_id=op_id, **kwargs
-    )
+    return server.workspace.run("a.ipynb", cell_id="cell-0", base_hash=base_hash("code", source), op_id=op_id, **kwargs)
 
 
 async def stopped(task: asyncio.Task[Any]) -> None:
@@ -67,8 +65,9 @@ async def test_a_cell_that_changes_while_it_waits_is_not_run(server: Server):
     link = await server.kernel("a.ipynb")
     theirs = link.execute("import time\ntime.sleep(0.5)")
     await until(lambda: link.is_running(theirs.msg_id))
-    waiting = asyncio.create_task(run(server, "print('approved')"))
-    await asyncio.sleep(0)
+    told: list[Any] = []
+    waiting = asyncio.create_task(run(server, "print('approved')", report=told.append))
+    await until(lambda: told)
     server.write("a.ipynb", "print('changed')")
     with pytest.raises(CellChanged):
         await waiting
