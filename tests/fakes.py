@@ -28,5 +28,5 @@ class DiskWorkspace(JupyterWorkspace):
         """End the kernels."""
         for kernel_id in list(self.kernels.list_kernel_ids()):
             self.links.drop(kernel_id)
-            await self.kernels.shutdown_kernel(kernel_id, now=True)
+            await self.kernels.shutdown_kernel(kernel_id, now=True)  # pyright: ignore[reportUnknownMemberType] -- untyped there
         self.sessions.close()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -65,14 +65,14 @@ class MemoryRoad:
         self.notebooks = notebooks
 
     @asynccontextmanager
-    async def session(self, **wish: Any) -> AsyncIterator[str]:
+    async def session(self, **wish: Any) -> AsyncGenerator[str]:
         """Make a session of a notebook of its own."""
         name = f"{uuid.uuid4().hex}.ipynb"
         write_notebook(self.notebooks, name)
         yield (await self.host.create(notebook_path=name, **wish)).id
 
     @asynccontextmanager
-    async def view(self, session_id: str) -> AsyncIterator[Stranger]:
+    async def view(self, session_id: str) -> AsyncGenerator[Stranger]:
         """Look at it."""
         stranger = Stranger(lambda command: connection.receive(command))
         connection = self.host.connect(session_id, lambda frame: stranger.hear(frame.data), user="me", road="panel")
@@ -92,14 +92,14 @@ class SocketRoad:
         self.notebooks = server.notebooks
 
     @asynccontextmanager
-    async def session(self, **wish: Any) -> AsyncIterator[str]:
+    async def session(self, **wish: Any) -> AsyncGenerator[str]:
         """Make a session of a notebook of its own."""
         name = f"{uuid.uuid4().hex}.ipynb"
         write_notebook(self.notebooks, name)
         yield await self.server.new_session(notebook_path=name, **wish)
 
     @asynccontextmanager
-    async def view(self, session_id: str) -> AsyncIterator[Stranger]:
+    async def view(self, session_id: str) -> AsyncGenerator[Stranger]:
         """Look at it."""
         async with self.server.view(session_id) as socket:
             stranger = Stranger(socket.send)
@@ -117,7 +117,7 @@ class CommRoad(SocketRoad):
         self._pages: dict[str, Page] = {}
 
     @asynccontextmanager
-    async def session(self, **wish: Any) -> AsyncIterator[str]:
+    async def session(self, **wish: Any) -> AsyncGenerator[str]:
         """Make a session whose notebook has a kernel."""
         name = f"{uuid.uuid4().hex}.ipynb"
         write_notebook(self.notebooks, name)
@@ -127,7 +127,7 @@ class CommRoad(SocketRoad):
             yield session_id
 
     @asynccontextmanager
-    async def view(self, session_id: str) -> AsyncIterator[Stranger]:
+    async def view(self, session_id: str) -> AsyncGenerator[Stranger]:
         """Show a panel on it."""
         page = self._pages[session_id]
         # Two views are two cells: a cell that is run again lets go of its earlier panel.

@@ -33,14 +33,14 @@ def units(text: str) -> int:
 
 def events_in(frame: Json) -> Iterator[Json]:
     """The events of a frame, alone or in a batch."""
-    yield from frame["batch"] if "batch" in frame else [frame]
+    yield from frame.get("batch", [frame])
 
 
 class Stranger:
     """One view of one session, over whatever carries JSON objects both ways."""
 
     def __init__(self, send: Callable[[Json], object]) -> None:
-        self._send = send
+        self.send_raw = send
         self._news = asyncio.Event()
         self.frames: list[Json] = []
         self.events: list[Json] = []
@@ -55,7 +55,7 @@ class Stranger:
     def send(self, kind: str, *, cmd_id: str | None = None, **d: Any) -> str:
         """Give a command; return its id."""
         cmd_id = cmd_id or str(uuid.uuid4())
-        self._send({"v": 1, "cmd_id": cmd_id, "type": kind, "d": d})
+        self.send_raw({"v": 1, "cmd_id": cmd_id, "type": kind, "d": d})
         return cmd_id
 
     async def ask(self, kind: str, *, cmd_id: str | None = None, **d: Any) -> Json:
@@ -77,7 +77,8 @@ class Stranger:
     async def subscribe(self, **d: Any) -> Json:
         """Subscribe and catch up; return the snapshot, or what came instead."""
         start = len(self.events)
-        self.send("subscribe", **({"page": 25} | d))
+        wish: Json = {"page": 25} | d
+        self.send("subscribe", **wish)
         await self.event("caught_up", after=start)
         return self.events[start]
 
@@ -155,7 +156,8 @@ class Stranger:
             assert event["d"]["seq"] == self.seq, (event, self.seq)
         if not numbered:
             return
-        assert self.ep == frame["ep"] and self.seq is not None
+        assert self.ep == frame["ep"]
+        assert self.seq is not None
         first, last = event["covers"] if "covers" in event else (event["seq"], event["seq"])
         assert first <= self.seq + 1, f"gap: after {self.seq} came {event}"
         if last <= self.seq:
@@ -165,7 +167,14 @@ class Stranger:
         self.seq = last
 
     def _fold(self, event: Json) -> None:
-        kind, d, view = event["type"], copy.deepcopy(event["d"]), self.view
+        d = copy.deepcopy(event["d"])
+        if event["type"].startswith(("message.", "part.", "tool.", "step.")):
+            self._fold_transcript(event["type"], d)
+        else:
+            self._fold_rest(event["type"], d)
+
+    def _fold_transcript(self, kind: str, d: Json) -> None:
+        view = self.view
         match kind:
             case "message.added" | "message.updated":
                 self._put(view["messages"], d["message"])
@@ -181,13 +190,19 @@ class Stranger:
             case "step.reset":
                 for part_id in d["parts"]:
                     self._part(part_id)["superseded"] = True
+            case "step.started":
+                view["turn"]["step"] = d["step"]
+            case _:
+                pass
+
+    def _fold_rest(self, kind: str, d: Json) -> None:
+        view = self.view
+        match kind:
             case "turn.started":
                 assert view["turn"] is None, "two turns at once"
                 view["turn"] = d["turn"]
             case "turn.status":
                 view["turn"].update(d)
-            case "step.started":
-                view["turn"]["step"] = d["step"]
             case "turn.ended":
                 self._end(d)
             case "session.updated":

@@ -113,7 +113,9 @@ async def ask_model(ledger: Ledger, model: Model, toolbox: Toolbox) -> ModelErro
                     case AttemptReset(code=code, text=text):
                         ledger.notice("warning", code, text)
                         writer = writer.reset()
-                    case StepClosed():
+                    case StepClosed(stop_details=details):
+                        if event.stop_reason == "refusal" and details and details.get("explanation"):
+                            ledger.notice("warning", "refused", str(details["explanation"]))
                         await writer.close(event)
                         return None
                     case StepFailed(error=error):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 _OMIT_NONE = frozenset({"hint", "original", "input_json", "progress", "request_id"})
 _OMIT_ALL_NONE = frozenset({"ToolStateChanged"})
@@ -34,7 +34,8 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): to_plain(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- free-form JSON
     plain: dict[str, Any] = {}
-    for name, omit_none in _fields(type(value)):
+    kind = cast("type[Any]", type(value))
+    for name, omit_none in _fields(kind):
         item = getattr(value, name)
         if item is not None or not omit_none:
             plain[name] = to_plain(item)

@@ -126,6 +126,7 @@ class SessionActor:
         )
         self.folder = store.folder
         self._inbox: asyncio.Queue[Envelope] = asyncio.Queue()
+        self._taking = False
         self._acks: dict[str, Ack] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn_task: asyncio.Task[None] | None = None
@@ -161,7 +162,8 @@ class SessionActor:
     @property
     def idle(self) -> bool:
         """Whether nothing happens that needs this object; awaiting the user does not."""
-        return self._turn_task is None and self._inbox.empty() and not self._tasks and self.journal.clean
+        at_rest = self._turn_task is None and not self._taking and self._inbox.empty()
+        return at_rest and not self._tasks and self.journal.clean
 
     async def sleep(self) -> None:
         """Commit, close the database, end."""
@@ -246,6 +248,7 @@ class SessionActor:
     async def _take_commands(self) -> None:
         while True:
             envelope = await self._inbox.get()
+            self._taking = True
             try:
                 await self._take(envelope)
             except asyncio.CancelledError:
@@ -256,6 +259,8 @@ class SessionActor:
                     code="internal", message="The server could not handle this command; its log says why."
                 )
                 envelope.reply(Ack(cmd_id=envelope.cmd_id, status="rejected", error=error))
+            finally:
+                self._taking = False
 
     async def _take(self, envelope: Envelope) -> None:
         command, message_id = envelope.command, None

@@ -77,7 +77,10 @@ class TurnLedger:
     @property
     def model(self) -> str:
         """The model the next step asks."""
-        return self._state.session.model or self._actor.services.settings.model
+        services, chosen = self._actor.services, self._state.session.model
+        # A session that began with the demo goes on with Claude once there is a key.
+        stale = not chosen or (chosen == "demo" and services.model.kind != "demo")
+        return services.settings.model if stale else chosen
 
     @property
     def step(self) -> int:
@@ -244,7 +247,8 @@ class TurnLedger:
 
     async def cut_step(self, content: list[Block]) -> None:
         """Store what may go into the history of an answer that broke off."""
-        if content:
+        # Stopped in the moment after the answer was complete: then it did not break off.
+        if content and self._state.stop_reason is None:
             blocks = PutBlocks(turn_id=self._turn_id, step=self.step, ord=0, role="assistant", content=content)
             self._journal.record(writes=[blocks])
 
@@ -311,7 +315,8 @@ class TurnLedger:
     ) -> None:
         failed = state != "output-available"
         result: Block = {"type": "tool_result", "tool_use_id": call.id, "content": content}
-        if failed:
+        if failed and all(block.get("type") == "text" for block in content):
+            # The API takes nothing but text in an error; a failed run that drew a picture says so in its text.
             result["is_error"] = True
         self.put_call(replace(call, state="done", result=result, ended_at=now_ms()))
         texts = [str(block["text"]) for block in content if block.get("type") == "text"]

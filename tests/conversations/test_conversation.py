@@ -228,16 +228,17 @@ async def test_a_queued_message_can_be_edited_and_taken_back(road: Road, script:
 async def test_a_bad_frame_is_answered_and_changes_nothing(road: Road) -> None:
     async with road.session() as session_id, road.view(session_id) as view:
         before = await view.open()
-        for bad in (
+        malformed: tuple[dict[str, Any], ...] = (
             {"v": 1, "cmd_id": "x", "type": "message.send", "d": {"id": 7}},
             {"v": 1, "type": "ping", "d": {}},
             {"v": 1, "cmd_id": "x", "type": "message.send"},
-        ):
+        )
+        for bad in malformed:
             start = len(view.events)
-            view._send(bad)
+            view.send_raw(bad)
             await view.event("error", after=start, code="malformed")
         start = len(view.events)
-        view._send({"v": 2, "cmd_id": "x", "type": "ping", "d": {}})
+        view.send_raw({"v": 2, "cmd_id": "x", "type": "ping", "d": {}})
         await view.event("error", after=start, code="version")
         unknown = await view.ask("session.levitate")
         assert (unknown["status"], unknown["error"]["code"]) == ("rejected", "unknown_command")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
@@ -65,6 +66,9 @@ class Engine:
             from ...agent.choose import choose_model
 
             self._model = choose_model(self.settings)
+            if self._model.kind == "demo":
+                # Nobody shall read Claude's name over what the demo says.
+                self._settings = replace(self.settings, model="demo")
         return self._model
 
     @property
@@ -106,6 +110,7 @@ class Engine:
         from ...session.host import SessionHost
         from ...tools.toolbox import Toolbox
 
+        model = self.model  # first: it has a word in the settings
         workspace = JupyterWorkspace(
             self._contents_manager,
             self._session_manager,
@@ -115,7 +120,7 @@ class Engine:
             self.settings,
         )
         toolbox = Toolbox(self.settings, self.secrets)
-        return SessionHost(self.settings, workspace=workspace, model=self.model, toolbox=toolbox, version=__version__)
+        return SessionHost(self.settings, workspace=workspace, model=model, toolbox=toolbox, version=__version__)
 
     def secrets(self) -> Sequence[str]:
         """Return the values that no tool output may show."""

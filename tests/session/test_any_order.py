@@ -1,0 +1,220 @@
+"""Any order of commands, views that come and go, naps in between: every view tells the same story.
+
+The law: folding the events gives the later snapshot. ``Stranger`` checks each
+frame on its way (no gaps, offsets that fit, states that only move forward, one
+end a turn); at the end each view's fold is held against a newcomer's snapshot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import tempfile
+import uuid
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule
+
+from jupyter_agent.agent.claude import ClaudeModel
+from jupyter_agent.session.connection import Connection
+from jupyter_agent.session.host import SessionHost
+from jupyter_agent.settings import Settings
+from jupyter_agent.tools.toolbox import Toolbox
+from tests.fakes import DiskWorkspace
+from tests.model_server import ErrorEvent, ModelServer, Reply, Request, Text, Think, ToolUse
+from tests.roads import write_notebook
+from tests.stranger import Stranger
+
+T = TypeVar("T")
+Json = dict[str, Any]
+
+
+def improvise(request: Request) -> Reply:
+    """Answer somehow: a word, a thought, a look, an edit that has to be asked for, a fault."""
+    chance = random.Random(len(str(request.body)))
+    if chance.random() < 0.5:
+        return Reply(Text("So be it. ", "🐍 " * chance.randint(0, 3)))
+    return chance.choice(
+        [
+            Reply(Think("Hm."), Text("Let me look. "), ToolUse("read_notebook", {})),
+            Reply(ToolUse("insert_cell", {"after": "first", "cell_type": "code", "source": "y = 1"})),
+            Reply(
+                ToolUse("read_cell", {"cell_id": "first"}),
+                ToolUse("insert_cell", {"after": "first", "cell_type": "markdown", "source": "# y"}),
+                ToolUse("insert_cell", {"after": "gone", "cell_type": "code", "source": "z"}),
+            ),
+            Reply(ToolUse("exit_plan", {"plan": "Build."})),
+            Reply(ToolUse("create_task", {"title": "Later", "description": "Do it.", "mode": "build"})),
+            Reply(Text("Half", ErrorEvent())),
+        ]
+    )
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """One session, up to a handful of views."""
+
+    views = Bundle("views")
+    host: SessionHost
+    model: ClaudeModel
+    workspace: DiskWorkspace
+    session: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.folder = Path(tempfile.mkdtemp(prefix="any-order-"))
+        write_notebook(self.folder, "a.ipynb")
+        self.model_server = ModelServer()
+        self.model_server.default = improvise
+        self.model_server.__enter__()
+        self.alive: list[tuple[Stranger, Connection]] = []
+        self.sent: list[str] = []
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Let the session work until this is done."""
+        return self.loop.run_until_complete(asyncio.wait_for(coroutine, 30))
+
+    @initialize()
+    def begin(self) -> None:
+        """Open the house."""
+
+        async def opened() -> None:
+            chosen = Settings(
+                data_dir=self.folder / "data",
+                base_url=self.model_server.url,
+                api_key=self.model_server.key,
+                idle_s=0.01,
+                max_steps=4,
+                max_cuts=1,
+            )
+            self.model = ClaudeModel(chosen)
+            self.workspace = DiskWorkspace(self.folder, chosen)
+            self.host = SessionHost(chosen, workspace=self.workspace, model=self.model, toolbox=Toolbox(chosen))
+            self.session = (await self.host.create(notebook_path="a.ipynb")).id
+
+        self.run(opened())
+
+    @rule(target=views)
+    def look(self) -> Stranger:
+        """Another view."""
+        stranger = Stranger(lambda command: connection.receive(command))
+        connection = self.host.connect(self.session, lambda frame: stranger.hear(frame.data), user="me", road="panel")
+        self.alive.append((stranger, connection))
+        self.run(stranger.open())
+        return stranger
+
+    @rule(view=consumes(views))
+    def leave(self, view: Stranger) -> None:
+        """A view goes."""
+        for stranger, connection in self.alive:
+            if stranger is view:
+                connection.close()
+        self.alive = [(stranger, connection) for stranger, connection in self.alive if stranger is not view]
+
+    @rule(view=views)
+    def come_back(self, view: Stranger) -> None:
+        """A view asks for what it missed, which is nothing."""
+        assert view.ep is not None
+        self.run(view.subscribe(since={"ep": view.ep, "seq": view.seq}))
+
+    @rule(view=views, text=st.text(max_size=8), when=st.sampled_from(["queue", "reject"]))
+    def say(self, view: Stranger, text: str, when: str) -> None:
+        """Send something; acknowledged means it will be there."""
+        message_id = f"msg_{uuid.uuid4().hex}"
+        body: Json = {"id": message_id, "parts": [{"type": "text", "text": text}], "when_busy": when}
+        ack = self.run(view.ask("message.send", **body))
+        if ack["status"] == "accepted":
+            self.sent.append(message_id)
+        else:
+            assert ack["error"]["code"] in {"empty", "busy"}
+
+    @rule(view=views, clear=st.booleans())
+    def stop(self, view: Stranger, *, clear: bool) -> None:
+        """Stop the turn this view sees, if it still runs."""
+        turn = view.view["turn"]
+        target = turn["id"] if turn else "trn_none"
+        dropped = [item["message_id"] for item in view.view["queue"]] if clear else []
+        ack = self.run(view.ask("turn.stop", turn=target, clear_queue=clear))
+        if ack["status"] == "accepted":
+            self.sent = [m for m in self.sent if m not in dropped]
+        else:
+            assert ack["error"]["code"] == "not_running"
+
+    @rule(view=views, decision=st.sampled_from(["allow", "deny"]), scope=st.sampled_from(["once", "session"]))
+    def answer(self, view: Stranger, decision: str, scope: str) -> None:
+        """Answer the first question this view sees."""
+        if view.view["approvals"]:
+            asked = view.view["approvals"][0]
+            ack = self.run(
+                view.ask("approval.answer", id=asked["id"], rev=asked["rev"], decision=decision, scope=scope)
+            )
+            assert ack["status"] == "accepted" or ack["error"]["code"] in {"not_open", "scope"}
+
+    @rule(view=views, mode=st.sampled_from(["plan", "build"]))
+    def switch(self, view: Stranger, mode: str) -> None:
+        """Change the mode."""
+        assert self.run(view.ask("session.set", mode=mode))["status"] == "accepted"
+
+    @rule(view=views, what=st.sampled_from(["resume", "remove", "send_now"]))
+    def queue(self, view: Stranger, what: str) -> None:
+        """Do something with what waits."""
+        if what == "resume":
+            self.run(view.ask("queue.resume"))
+        elif view.view["queue"]:
+            item = view.view["queue"][-1]
+            ack = self.run(view.ask(f"queue.{what}", id=item["id"], rev=item["rev"]))
+            if what == "remove" and ack["status"] == "accepted":
+                self.sent.remove(item["message_id"])
+
+    @rule()
+    def nap(self) -> None:
+        """Give the session the time to fall asleep, if it may."""
+        self.run(asyncio.sleep(0.03))
+
+    def teardown(self) -> None:
+        """Let all come to rest, then compare the stories."""
+        try:
+            self.run(self._compare())
+            assert self.model_server.refusals == []
+        finally:
+            self.run(self._close())
+            self.model_server.stop()
+            self.loop.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def _compare(self) -> None:
+        newcomer = Stranger(lambda command: connection.receive(command))
+        connection = self.host.connect(self.session, lambda frame: newcomer.hear(frame.data), user="me", road="panel")
+        await newcomer.open()
+        if newcomer.view["turn"] is not None:
+            await newcomer.ask("turn.stop", turn=newcomer.view["turn"]["id"])
+            await newcomer.event("turn.ended")
+        snapshot = await newcomer.subscribe(page=200)
+        told = snapshot["d"]
+        newcomer.same_story_as(snapshot)
+        there = {m["id"] for m in told["messages"]} | {item["message_id"] for item in told["queue"]}
+        assert set(self.sent) <= there, "an acknowledged message is gone"
+        for stranger, _ in self.alive:
+            assert stranger.fault is None, stranger.fault
+            old = {m["id"] for m in stranger.view["messages"]} - {m["id"] for m in told["messages"]}
+            assert not old, "a message is gone"
+            stranger.view["messages"] = [m for m in stranger.view["messages"] if m["id"] in there]
+            told_to_it = {**told, "messages": told["messages"][-len(stranger.view["messages"]) :]}
+            stranger.same_story_as({**snapshot, "d": told_to_it if stranger.view["messages"] else told})
+        connection.close()
+
+    async def _close(self) -> None:
+        for _, connection in self.alive:
+            connection.close()
+        await self.host.close()
+        await self.model.close()
+        await self.workspace.close()
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = settings(max_examples=25 if settings().derandomize else 500, stateful_step_count=25)
