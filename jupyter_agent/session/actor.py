@@ -381,7 +381,7 @@ class SessionActor:
             when_busy=command.when_busy,
             created_at=now_ms(),
         )
-        self.put_queue([*state.queue, item])
+        self.put_queue(queueing.placed(state.queue, item))
         return {"message_id": command.id, "turn": None, "queue_id": item.id, "paused": state.paused}
 
     def put_queue(self, items: list[QueueItem], *, paused: bool | None = None) -> None:

@@ -52,6 +52,14 @@ def handle(actor: SessionActor, command: QueueCommand) -> dict[str, Json]:
             return _send_now(actor, _item(items, command))
 
 
+def placed(items: list[QueueItem], new: QueueItem) -> list[QueueItem]:
+    """Return the queue with one more: what steers goes ahead of what only waits."""
+    if new.when_busy != "steer":
+        return [*items, new]
+    at = next((i for i, item in enumerate(items) if item.when_busy != "steer"), len(items))
+    return [*items[:at], new, *items[at:]]
+
+
 def _item(items: list[QueueItem], command: QueueEdit | QueueRemove | QueueReorder | QueueSendNow) -> QueueItem:
     for item in items:
         if item.id == command.id:
