@@ -1,16 +1,15 @@
-"""One real server for the tests of the hosts."""
+"""One real server for the tests of the hosts, and one whose model talks slowly."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+from tests.hosts.running_server import RunningServer
+from tests.model_server import ModelServer, Pace, Reply, Text, words
 
-from running_server import RunningServer
+SLOWLY = "Talk slowly, please."
 
 
 @pytest.fixture(scope="session")
@@ -19,4 +18,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     running = RunningServer(tmp_path_factory.mktemp("server"))
     yield running
     running.stop()
+    assert running.tracebacks == ""
+
+
+@pytest.fixture(scope="session")
+def slow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server whose model, asked to talk slowly, says fifty words a second for a minute."""
+    directory = tmp_path_factory.mktemp("slow")
+    with ModelServer() as model:
+        model.script([Reply(Text(Pace(50), words(3000)))] * 50, match=SLOWLY)
+        (directory / "key").write_text(model.key)
+        running = RunningServer(
+            directory / "server",
+            "--AgentExtension.demo=False",
+            f"--AgentExtension.base_url={model.url}",
+            f"--AgentExtension.api_key_file={directory / 'key'}",
+        )
+        yield running
+        running.stop()
+        assert model.refusals == []
     assert running.tracebacks == ""

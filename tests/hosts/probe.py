@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any
 
+import psutil
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import JupyterHandler
 
@@ -15,7 +16,12 @@ class ProbeHandler(JupyterHandler):
     def get(self) -> None:
         page_config = self.settings.get("page_config_data", {})
         self.finish(  # pyright: ignore[reportUnknownMemberType]
-            {"modules": sorted(sys.modules), "cpu_s": time.process_time(), "page_config": page_config}
+            {
+                "modules": sorted(sys.modules),
+                "cpu_s": time.process_time(),
+                "rss": psutil.Process().memory_info().rss,
+                "page_config": page_config,
+            }
         )
 
 

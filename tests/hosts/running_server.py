@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import threading
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,12 @@ class RunningServer:
     """Start it, ask it, end it."""
 
     def __init__(
-        self, directory: Path, *options: str, extensions: dict[str, bool] | None = None, path: Sequence[str] = ()
+        self,
+        directory: Path,
+        *options: str,
+        extensions: dict[str, bool] | None = None,
+        path: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory
         self.notebooks = directory / "notebooks"
@@ -52,6 +58,7 @@ class RunningServer:
             "JUPYTER_PLATFORM_DIRS": "1",
             "IPYTHONDIR": str(directory / "ipython"),
             "PYTHONUNBUFFERED": "1",
+            **(variables or {}),
         }
         self.process = subprocess.Popen(
             [
@@ -115,7 +122,8 @@ class RunningServer:
     @property
     def tracebacks(self) -> str:
         """What it logged that nobody should have to read."""
-        text = "".join(self.log)
+        # A kernel that is ended in the middle of a cell complains of its closed sockets; that is its own affair.
+        text = re.sub(r"\[IPKernelApp\] ERROR \| Exception in message handler:\n(?:(?!\[).*\n)*", "", "".join(self.log))
         at = text.find("Traceback")
         return text[max(at - 500, 0) : at + 3000] if at >= 0 else ""
 
@@ -189,7 +197,7 @@ class RunningServer:
     @asynccontextmanager
     async def notebook_page(self, name: str, cells: list[Json] | None = None) -> AsyncGenerator[Page, None]:
         """Start a kernel for a notebook and look at it as a page does."""
-        notebook = {"cells": cells or [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+        notebook: Json = {"cells": cells or [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
         (self.notebooks / name).write_text(json.dumps(notebook))
         wish = {"path": name, "type": "notebook", "name": name, "kernel": {"name": "python3"}}
         status, session = await self.ask("POST", "/api/sessions", wish)

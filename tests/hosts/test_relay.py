@@ -7,9 +7,16 @@ import uuid
 from collections.abc import AsyncIterator
 
 import pytest
-from running_server import API, ROOT, Page, PanelView, RunningServer
 
-LONG = "Give me a long answer, please."
+from tests.hosts.conftest import SLOWLY
+from tests.hosts.running_server import API, ROOT, Json, Page, PanelView, RunningServer
+
+
+@pytest.fixture
+async def slow_page(slow_server: RunningServer) -> AsyncIterator[Page]:
+    """A notebook of its own, beside a model that talks for a minute."""
+    async with slow_server.notebook_page(f"{uuid.uuid4().hex}.ipynb") as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -48,43 +55,43 @@ async def test_a_turn_streams_through_the_comm_without_a_gap(page: Page) -> None
     assert streamed == "".join(part["text"] for part in parts if part["type"] == "text")
 
 
-async def test_python_asks_and_stops_without_any_page(page: Page) -> None:
-    await page.execute("from jupyter_agent import AgentPanel\np = AgentPanel()")
-    await page.execute(f"p.ask({LONG!r})")
-    await page.execute(_WAIT.format(condition="p.status == 'streaming'"))
-    await page.execute("p.stop()")
-    await page.execute(_WAIT.format(condition="p.status == 'ready'"))
+async def test_python_asks_and_stops_without_any_page(slow_page: Page) -> None:
+    await slow_page.execute("from jupyter_agent import AgentPanel\np = AgentPanel()")
+    await slow_page.execute(f"p.ask({SLOWLY!r})")
+    await slow_page.execute(_WAIT.format(condition="p.status == 'streaming'"))
+    await slow_page.execute("p.stop()")
+    await slow_page.execute(_WAIT.format(condition="p.status == 'ready'"))
 
 
-async def test_asked_and_stopped_in_one_breath_is_stopped(page: Page) -> None:
-    panel = await page.open_panel()
+async def test_asked_and_stopped_in_one_breath_is_stopped(slow_page: Page) -> None:
+    panel = await slow_page.open_panel()
     await panel.subscribe()
-    await page.execute(f"panel.ask({LONG!r}); panel.stop()")
+    await slow_page.execute(f"panel.ask({SLOWLY!r}); panel.stop()")
     await panel.event("turn.ended", outcome="stopped")
 
 
 @pytest.mark.parametrize("cell", ["import time; time.sleep(30)", "while True: pass"])
-async def test_frames_and_stop_pass_a_busy_kernel(page: Page, cell: str) -> None:
-    panel = await page.open_panel()
+async def test_frames_and_stop_pass_a_busy_kernel(slow_page: Page, cell: str) -> None:
+    panel = await slow_page.open_panel()
     await panel.subscribe()
-    running = page.run(cell, "cell-2")
-    await page.running(running)
-    panel.command("message.send", id="msg_busy", parts=[{"type": "text", "text": LONG}])
+    running = slow_page.run(cell, "cell-2")
+    await slow_page.running(running)
+    panel.command("message.send", id="msg_busy", parts=[{"type": "text", "text": SLOWLY}])
     turn = (await panel.event("turn.started"))["d"]["turn"]["id"]
     await panel.event("part.delta")
     asked_at = time.monotonic()
     panel.command("turn.stop", turn=turn)
     await panel.event("turn.ended", outcome="stopped")
     assert time.monotonic() - asked_at < 2
-    assert not any(m["msg_type"] == "execute_reply" for m in page.of(running)), "the cell still ran"
-    await page.server.ask("POST", f"/api/kernels/{page.kernel_id}/interrupt")
-    await page.idle(running)
+    assert not any(m["msg_type"] == "execute_reply" for m in slow_page.of(running)), "the cell still ran"
+    await slow_page.server.ask("POST", f"/api/kernels/{slow_page.kernel_id}/interrupt")
+    await slow_page.idle(running)
 
 
-async def test_output_of_the_users_threads_keeps_its_cell(page: Page) -> None:
-    panel = await page.open_panel()
+async def test_output_of_the_users_threads_keeps_its_cell(slow_page: Page) -> None:
+    panel = await slow_page.open_panel()
     await panel.subscribe()
-    running = page.run(
+    running = slow_page.run(
         "import threading, time\n"
         "def work():\n"
         "    for n in range(20):\n"
@@ -93,24 +100,24 @@ async def test_output_of_the_users_threads_keeps_its_cell(page: Page) -> None:
         "thread = threading.Thread(target=work); thread.start(); time.sleep(2.5)",
         "cell-2",
     )
-    await page.running(running)
-    sent = panel.command("message.send", id="msg_threads", parts=[{"type": "text", "text": LONG}])
+    await slow_page.running(running)
+    sent = panel.command("message.send", id="msg_threads", parts=[{"type": "text", "text": SLOWLY}])
     await panel.event("ack", cmd_id=sent)
     for n in range(10):  # the page talks too, on its subshell
         panel.command("ping")
-        await page.channel.wait_for(lambda _, n=n: f"line {2 * n}\n" in page.printed(running))
-    await page.idle(running)
-    assert page.printed(running).count("line") == 20
+        await slow_page.channel.wait_for(lambda _, n=n: f"line {2 * n}\n" in slow_page.printed(running))
+    await slow_page.idle(running)
+    assert slow_page.printed(running).count("line") == 20
 
 
-async def test_the_kernel_sustains_twenty_frames_a_second(page: Page) -> None:
-    panel = await page.open_panel()
+async def test_the_kernel_sustains_twenty_frames_a_second(slow_page: Page) -> None:
+    panel = await slow_page.open_panel()
     await panel.subscribe()
-    sent = panel.command("message.send", id="msg_rate", parts=[{"type": "text", "text": LONG}])
+    sent = panel.command("message.send", id="msg_rate", parts=[{"type": "text", "text": SLOWLY}])
     await panel.event("ack", cmd_id=sent)
     await panel.event("part.delta")
-    before, since = len(panel.customs(page.heard)), time.monotonic()
-    await page.channel.wait_for(lambda _: len(panel.customs(page.heard)) >= before + 40)
+    before, since = len(panel.customs(slow_page.heard)), time.monotonic()
+    await slow_page.channel.wait_for(lambda _: len(panel.customs(slow_page.heard)) >= before + 40)
     assert 40 / (time.monotonic() - since) >= 18
     turn = (await panel.event("turn.started"))["d"]["turn"]["id"]
     panel.command("turn.stop", turn=turn)
@@ -128,17 +135,19 @@ async def test_a_cell_run_again_finds_the_session_and_lets_the_old_panel_go(page
     )
 
 
-async def test_after_a_kernel_restart_a_new_panel_finds_the_same_session(server: RunningServer, page: Page) -> None:
-    panel = await page.open_panel()
+async def test_after_a_kernel_restart_a_new_panel_finds_the_same_session(
+    slow_server: RunningServer, slow_page: Page
+) -> None:
+    panel = await slow_page.open_panel()
     session_id = (await panel.wait_for(lambda c: bool(c.get("hello", {}).get("session_id"))))["hello"]["session_id"]
-    sent = panel.command("message.send", id="msg_survives", parts=[{"type": "text", "text": LONG}])
+    sent = panel.command("message.send", id="msg_survives", parts=[{"type": "text", "text": SLOWLY}])
     await panel.event("ack", cmd_id=sent)
-    status, _ = await server.ask("POST", f"/api/kernels/{page.kernel_id}/restart")
+    status, _ = await slow_server.ask("POST", f"/api/kernels/{slow_page.kernel_id}/restart")
     assert status == 200
-    await page.ready()
-    _, body = await server.ask("GET", f"{API}/sessions/{session_id}")
+    await slow_page.ready()
+    _, body = await slow_server.ask("GET", f"{API}/sessions/{session_id}")
     assert body["session"]["status"] in ("submitted", "streaming"), "the turn is the server's, not the kernel's"
-    panel = await page.open_panel()
+    panel = await slow_page.open_panel()
     again = await panel.wait_for(lambda c: bool(c.get("hello", {}).get("session_id")))
     assert again["hello"]["session_id"] == session_id
     turn = (await panel.subscribe())["turn"]
@@ -195,7 +204,7 @@ _FAILED = {
     "evalue": "name 'time' is not defined",
     "traceback": ["Cell In[1], line 1", "----> 1 time.sleep(30)", "NameError: name 'time' is not defined"],
 }
-_BROKEN = {
+_BROKEN: Json = {
     "id": "broken",
     "cell_type": "code",
     "source": "time.sleep(30)",

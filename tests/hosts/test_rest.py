@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 import pytest
-from running_server import API, RunningServer
+
+from tests.hosts.running_server import API, RunningServer
 
 NOBODY = "ses_0123456789abcdef"
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 32

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from running_server import API, Refused, RunningServer, events_of
+
+from tests.hosts.running_server import API, Refused, RunningServer, events_of
 
 NOBODY = "ses_0123456789abcdef"
 

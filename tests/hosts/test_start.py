@@ -7,11 +7,11 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from running_server import API, RunningServer
 
 from jupyter_agent.errors import AgentError
 from jupyter_agent.hosts.server.app import AgentExtension
 from jupyter_agent.settings import Settings
+from tests.hosts.running_server import API, RunningServer
 
 HEAVY = {"anthropic", "pydantic", "sqlite_utils", "ipywidgets", "anywidget"}
 
@@ -142,3 +142,24 @@ async def test_a_server_with_a_running_turn_ends_quietly(tmp_path: Path) -> None
         server.stop()
     assert not server.tracebacks
     assert not [line for line in server.log if "never awaited" in line or "was destroyed" in line]
+
+
+@pytest.mark.slow
+async def test_the_extension_costs_a_server_little(tmp_path: Path) -> None:
+    costs: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    for n in range(3):
+        for enabled in (True, False):
+            server = RunningServer(tmp_path / f"{n}{enabled}", extensions={"jupyter_agent": enabled, "probe": True})
+            try:
+                _, probe = await server.ask("GET", "/probe")
+            finally:
+                server.stop()
+            assert ("jupyter_agent.hosts.server.app" in probe["modules"]) is enabled
+            costs[enabled].append((probe["cpu_s"] * 1000, probe["rss"] / 2**20))
+    # The least of each: other work on the machine only ever adds.
+    more_cpu_ms, more_mb = (
+        min(cost[i] for cost in costs[True]) - min(cost[i] for cost in costs[False]) for i in (0, 1)
+    )
+    print(f"the extension costs {more_cpu_ms:.0f} ms CPU and {more_mb:.1f} MB at start")
+    assert more_cpu_ms <= 60
+    assert more_mb <= 15
