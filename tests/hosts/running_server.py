@@ -29,6 +29,12 @@ TOKEN = "secret-token-of-the-test-server"
 BOUND_S = 30.0
 
 
+def free_port() -> int:
+    """Return a port to name: before 2.16, a server that chooses one itself prints 0."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 class RunningServer:
     """Start it, ask it, end it."""
 
@@ -63,7 +69,7 @@ class RunningServer:
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root"),
-                "--ServerApp.port=0",
+                f"--ServerApp.port={free_port()}",
                 "--ServerApp.ip=127.0.0.1",
                 f"--ServerApp.root_dir={self.notebooks}",
                 f"--IdentityProvider.token={TOKEN}",
