@@ -10,9 +10,9 @@
  * A change is named by its `op_id`; asked again, e.g. after the socket broke, it
  * is answered with what it came to the first time.
  *
- * Saving: a notebook that had nothing unsaved is saved after a change, so a
- * reload loses nothing; one that has the user's own unsaved work is left for
- * the user, or JupyterLab's autosave, to save.
+ * Saving: after a change the notebook is saved, so that a reload loses nothing,
+ * unless the user wrote something that is not saved yet: then saving is left to
+ * the user, or to JupyterLab's autosave.
  */
 import type { JupyterFrontEnd } from "@jupyterlab/application";
 import { URLExt } from "@jupyterlab/coreutils";
@@ -24,6 +24,7 @@ import { Backoff } from "./connections/backoff";
 
 const KEPT_ANSWERS = 500;
 const ANNOUNCE_MS = 50;
+const SAVE_MS = 200;
 /** The server expects pages back within a few seconds, so that is how often they try. */
 const RETURN = {
   base_ms: 500,
@@ -67,6 +68,9 @@ class Bridge {
   private readonly operations = new Map<string, Operation>();
   private readonly cancelled = new Set<string>();
   private readonly focused = new WeakMap<NotebookPanel, number>();
+  /** What each notebook's cells were when it was last saved, or as we left them since. */
+  private readonly settled = new WeakMap<NotebookPanel, string>();
+  private readonly saves = new WeakMap<NotebookPanel, { active: boolean; timer?: ReturnType<typeof setTimeout> }>();
   private readonly backoff = new Backoff(RETURN);
   private socket: WebSocket | null = null;
   private retry: ReturnType<typeof setTimeout> | undefined;
@@ -173,6 +177,13 @@ class Bridge {
       panel.model?.stateChanged.connect((_, change) => {
         if (change.name === "dirty" || change.name === "readOnly") soon();
       });
+      this.settled.set(panel, written(panel));
+      const save = { active: false };
+      this.saves.set(panel, save);
+      panel.context.saveState.connect((_, state) => {
+        save.active = state === "started";
+        if (state === "completed") this.settled.set(panel, written(panel));
+      });
       this.announce();
     });
   }
@@ -261,18 +272,18 @@ class Bridge {
         return { cells, language: notebook.language, kernel_id: notebook.kernelId };
       }
       case "insert":
-        return saving(panel, () => {
+        return this.saving(panel, () => {
           const cell = params.cell as { id: string; cell_type: string; source: string };
           return { cell: notebook.insert(cell, text(params.after), text(params.before)) };
         });
       case "edit":
-        return saving(panel, () => ({
+        return this.saving(panel, () => ({
           cell: notebook.edit(String(params.cell_id), String(params.base_hash), String(params.source)),
         }));
       case "delete":
-        return saving(panel, () => ({ cell: notebook.delete(String(params.cell_id), String(params.base_hash)) }));
+        return this.saving(panel, () => ({ cell: notebook.delete(String(params.cell_id), String(params.base_hash)) }));
       case "set_outputs":
-        return saving(panel, () => {
+        return this.saving(panel, () => {
           const count = typeof params.execution_count === "number" ? params.execution_count : null;
           const outputs = params.outputs as unknown[];
           return { cell: notebook.setOutputs(String(params.cell_id), String(params.base_hash), outputs, count) };
@@ -280,7 +291,7 @@ class Bridge {
       case "ensure_kernel":
         return { kernel_id: await notebook.ensureKernel() };
       case "run":
-        return saving(panel, async () => {
+        return this.saving(panel, async () => {
           const sent = (msg_id: string, kernel_id: string) => onEvent({ type: "event", msg_id, kernel_id });
           return { status: await notebook.run(String(params.cell_id), String(params.base_hash), sent) };
         });
@@ -288,14 +299,38 @@ class Bridge {
         throw new Refusal("failed", `This page does not know how to ${method}. Reload it.`);
     }
   }
+
+  /** Do it, then save if all that is unsaved is ours; the answer does not wait for the disk. */
+  private async saving(panel: NotebookPanel, change: () => Json | Promise<Json>): Promise<Json> {
+    const ours = () => this.settled.get(panel) === written(panel);
+    const wasOurs = ours();
+    const doing = change();
+    if (wasOurs) this.settled.set(panel, written(panel));
+    const result = await doing;
+    if (wasOurs && ours()) this.saveSoon(panel);
+    return result;
+  }
+
+  /** One save at a time, ours and the user's: two at once look to JupyterLab like a file changed by others. */
+  private saveSoon(panel: NotebookPanel, waited = 0): void {
+    const save = this.saves.get(panel);
+    if (save === undefined) return;
+    clearTimeout(save.timer);
+    save.timer = setTimeout(() => {
+      if (panel.isDisposed || this.settled.get(panel) !== written(panel) || new OpenNotebook(panel).readOnly) return;
+      if (save.active && waited < 50) this.saveSoon(panel, waited + 1);
+      if (save.active) return;
+      void panel.context.save().catch(() => {
+        save.active = false;
+      });
+    }, SAVE_MS);
+  }
 }
 
-/** Do it, then save if there was nothing unsaved before; the answer does not wait for the disk. */
-async function saving(panel: NotebookPanel, change: () => Json | Promise<Json>): Promise<Json> {
-  const clean = !panel.context.model.dirty;
-  const result = await change();
-  if (clean && !panel.isDisposed && panel.context.model.dirty) void panel.context.save().catch(() => undefined);
-  return result;
+/** All that a person writes into a notebook; outputs and metadata come and go by themselves. */
+function written(panel: NotebookPanel): string {
+  const cells = panel.model?.sharedModel.cells ?? [];
+  return JSON.stringify(cells.map((cell) => [cell.getId(), cell.cell_type, cell.getSource()]));
 }
 
 function text(value: unknown): string | null {
