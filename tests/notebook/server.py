@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nbformat
+import nbformat as untyped_nbformat
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
@@ -21,15 +21,18 @@ from jupyter_agent.notebook.tabs import TabConnection, Tabs
 from jupyter_agent.notebook.workspace import JupyterWorkspace
 from jupyter_agent.settings import Settings
 
+nbformat: Any = untyped_nbformat
+"""Without the types that it has only in part."""
+
 
 @dataclass
 class Server:
     """What a Jupyter Server would hand to the workspace."""
 
     root: Path
-    contents: AsyncLargeFileManager
-    kernels: AsyncMappingKernelManager
-    sessions: SessionManager
+    contents: Any
+    kernels: Any
+    sessions: Any
     links: KernelLinks
     tabs: Tabs
     settings: Settings
@@ -60,17 +63,18 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def running(root: Path, **settings: Any) -> AsyncIterator[Server]:
+async def running(root: Path, **settings: Any) -> AsyncGenerator[Server, None]:
     (root / "files").mkdir()
-    contents = AsyncLargeFileManager(root_dir=str(root / "files"))
+    contents: Any = AsyncLargeFileManager(root_dir=str(root / "files"))
     contents.notary.data_dir = str(root)
     contents.notary.db_file = ":memory:"
-    kernels = AsyncMappingKernelManager(
+    kernels: Any = AsyncMappingKernelManager(
         connection_dir=str(root), root_dir=str(root / "files"), kernel_spec_manager=KernelSpecManager()
     )
-    sessions = SessionManager(kernel_manager=kernels, contents_manager=contents)
+    sessions: Any = SessionManager(kernel_manager=kernels, contents_manager=contents)
     links, tabs = KernelLinks(kernels), Tabs(start_grace_s=0.0, return_s=0.5)
-    filled = Settings(data_dir=root, **({"tab_timeout_s": 2.0} | settings))
+    given: dict[str, Any] = {"tab_timeout_s": 2.0, **settings}
+    filled = Settings(data_dir=root, **given)
     workspace = JupyterWorkspace(contents, sessions, kernels, links, tabs, filled)
     try:
         yield Server(root / "files", contents, kernels, sessions, links, tabs, filled, workspace)
@@ -83,10 +87,10 @@ async def running(root: Path, **settings: Any) -> AsyncIterator[Server]:
         contents.notary.store.close()
 
 
-async def until(true: Callable[[], Any], what: str = "it") -> None:
+async def until(true: Callable[[], Any]) -> None:
     """Wait, with a bound, for something that other code brings about."""
     async with asyncio.timeout(10):
-        while not true():
+        while not true():  # noqa: ASYNC110 - what it waits for has no event of its own
             await asyncio.sleep(0.01)
 
 
@@ -97,13 +101,13 @@ class Page:
     server: Server
     name: str = "page-1"
     user: str = "ada"
-    notebooks: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    requests: list[dict[str, Any]] = field(default_factory=list)
-    answers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    silent: set[str] = field(default_factory=set)
+    notebooks: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
+    requests: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    answers: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    silent: set[str] = field(default_factory=set[str])
     read_only: bool = False
     focused_at: int = 1
-    runs: list[asyncio.Task[None]] = field(default_factory=list)
+    runs: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
     connection: TabConnection | None = None
 
     def connect(self) -> Page:

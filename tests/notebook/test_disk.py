@@ -3,14 +3,15 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from pathlib import Path
+from typing import Any
 
-import nbformat
 import pytest
 
 from jupyter_agent.errors import ToolError
 from jupyter_agent.notebook.ports import CellChanged, CellNotFound, NotebookNotFound, NotebookReadOnly, base_hash
 
-from .server import Server
+from .server import Server, nbformat
 
 
 async def test_a_closed_notebook_is_edited_in_its_file(server: Server):
@@ -52,7 +53,7 @@ async def test_the_same_operation_twice_has_one_effect(server: Server):
         ({"after": None, "before": None}, ["a", "b", "NEW"]),
     ],
 )
-async def test_a_cell_is_inserted_where_it_was_asked_for(server: Server, place: dict, order: list[str]):
+async def test_a_cell_is_inserted_where_it_was_asked_for(server: Server, place: dict[str, Any], order: list[str]):
     server.write("a.ipynb", "a", "b")
     cell = await server.workspace.insert("a.ipynb", cell_type="markdown", source="NEW", op_id="call-1", **place)
     assert [c.source for c in server.load("a.ipynb").cells] == order
@@ -123,7 +124,11 @@ async def test_a_file_that_the_contents_manager_calls_read_only_is_not_written(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ):
     server.write("a.ipynb", "a")
-    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+
+    def access(path: str | Path, mode: int) -> bool:
+        return mode != os.W_OK
+
+    monkeypatch.setattr(os, "access", access)
     with pytest.raises(NotebookReadOnly, match="read-only"):
         await server.workspace.edit(
             "a.ipynb", cell_id="cell-0", base_hash=base_hash("code", "a"), source="b", op_id="call-1"

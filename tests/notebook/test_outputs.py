@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+from typing import Any
+
 from jupyter_agent.notebook.outputs import Outputs
 
 
-def stream(text: str, name: str = "stdout") -> tuple[str, dict]:
+def stream(text: str, name: str = "stdout") -> tuple[str, dict[str, Any]]:
     return "stream", {"name": name, "text": text}
 
 
-def display(text: str, display_id: str | None = None, kind: str = "display_data") -> tuple[str, dict]:
+def display(text: str, display_id: str | None = None, kind: str = "display_data") -> tuple[str, dict[str, Any]]:
     return kind, {"data": {"text/plain": text}, "metadata": {}, "transient": {"display_id": display_id}}
 
 
-def collected(*messages: tuple[str, dict]) -> list[dict]:
+def collected(*messages: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
     outputs = Outputs()
     for msg_type, content in messages:
         outputs.apply(msg_type, content)

@@ -35,7 +35,7 @@ async def test_a_closed_notebook_runs_in_a_kernel_started_for_it_and_keeps_the_o
     saved = server.load("a.ipynb").cells[0]
     assert (saved.outputs[0].text, saved.execution_count) == ("42\n", 1)
     assert (await server.sessions.list_sessions())[0]["path"] == "a.ipynb"
-    assert [t["state"] for t in told][0] == "starting_kernel"
+    assert told[0] == {"state": "starting_kernel"}
 
 
 async def test_it_runs_in_the_kernel_that_the_notebook_has(server: Server):
@@ -86,7 +86,7 @@ async def test_stop_interrupts_our_run_and_its_outputs_are_kept(server: Server):
         return (await server.workspace.read("a.ipynb")).cells[0].outputs
 
     async with asyncio.timeout(5):
-        while not await kept():
+        while not await kept():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert (await kept())[-1]["ename"] == "KeyboardInterrupt"
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -140,7 +141,7 @@ async def test_a_page_that_claims_what_was_not_asked_for_is_not_believed(server:
 
 async def test_malformed_messages_of_a_page_change_nothing(server: Server):
     page = Page(server).open("a.ipynb", "x = 1").connect()
-    for message in (
+    malformed: list[dict[str, Any]] = [
         {},
         {"type": 1},
         {"type": "documents"},
@@ -149,7 +150,8 @@ async def test_malformed_messages_of_a_page_change_nothing(server: Server):
         {"type": "response"},
         {"type": "response", "id": "none", "result": []},
         {"type": "event", "id": []},
-    ):
+    ]
+    for message in malformed:
         page.say(message)
     page.announce()
     assert (await edit(server)).source == "x = 2"

@@ -37,6 +37,10 @@ class Tasks:
         return self.created[-1]
 
 
+def ignore(what: Any) -> None:
+    """Nobody looks at the progress here."""
+
+
 class World:
     """A toolbox over real managers; ``call`` is what the loop does."""
 
@@ -55,10 +59,10 @@ class World:
             notebook_path=path,
             workspace=self.server.workspace,
             tasks=self.tasks,
-            report=lambda what: None,
+            report=ignore,
         )
 
-    async def call(self, tool: str, /, *, inside: Mode = "build", **input: Any) -> ToolOutcome:
+    async def call(self, tool: str, /, inside: Mode = "build", **input: Any) -> ToolOutcome:
         return await self.toolbox.call(tool, input, self.context(inside))
 
     async def preview(self, name: str, /, **input: Any) -> list[Any]:
@@ -80,7 +84,7 @@ def text(outcome: ToolOutcome) -> str:
     return "\n".join(block["text"] for block in outcome.content if block["type"] == "text")
 
 
-def named(source: str, cell_id: str = "cell-0") -> dict[str, str]:
+def named(source: str, cell_id: str = "cell-0") -> dict[str, Any]:
     return {"cell_id": cell_id, "base_hash": base_hash("code", source)}
 
 
