@@ -93,15 +93,19 @@ class Toolbox:
         return decision if isinstance(self._read(tool, input), Params) else "allow"
 
     async def preview(self, name: str, input: Json, context: ToolContext) -> list[Display]:
-        """Return what the approval shows: the code or the difference, never raw parameters."""
+        """Return what the approval shows: the code or the difference, never raw parameters.
+
+        Raises:
+            ToolError: the call cannot succeed, so nobody need be asked about it.
+        """
         tool = self._tools.get(name)
         params = self._read(tool, input) if tool is not None else None
         if tool is None or not isinstance(params, Params):
             return []
         try:
             display = await tool.preview(params, context)
-        except ToolError as error:
-            display = [DisplayText(text=error.message)]
+        except ToolError:
+            raise
         except Exception:
             log.exception("the preview of %s failed", name)
             display = [DisplayText(text=f"{name}: what it will do could not be shown.")]

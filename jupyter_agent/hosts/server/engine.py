@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ...agent.model import Model
     from ...notebook.kernel_link import KernelLinks
     from ...notebook.tabs import Tabs
+    from ...notebook.workspace import JupyterWorkspace
     from ...session.host import SessionHost
 
 _KEY_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
@@ -49,6 +50,7 @@ class Engine:
         self._tabs: Tabs | None = None
         self._links: KernelLinks | None = None
         self._host: SessionHost | None = None
+        self._workspace: JupyterWorkspace | None = None
         self._building = asyncio.Lock()
         self._closed = False
 
@@ -111,7 +113,7 @@ class Engine:
         from ...tools.toolbox import Toolbox
 
         model = self.model  # first: it has a word in the settings
-        workspace = JupyterWorkspace(
+        self._workspace = workspace = JupyterWorkspace(
             self._contents_manager,
             self._session_manager,
             self._kernel_manager,
@@ -134,6 +136,8 @@ class Engine:
         async with self._building:
             if self._host is not None:
                 await self._host.close()
+            if self._workspace is not None:
+                await self._workspace.close()
         if self._links is not None:
             self._links.close()
         if self._model is not None:
