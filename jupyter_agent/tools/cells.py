@@ -248,9 +248,10 @@ class RunCell(Tool[RunCellParams]):
             max_chars=self.settings.max_output_chars,
             max_image_bytes=self.settings.max_image_bytes,
         )
+        ran = DisplayCode(text=outcome.cell.source, label=_label(outcome.cell))
         return ToolOutcome(
             content=[{"type": "text", "text": _told(outcome, shown)}, *shown.images],
-            display=[*shown.display, *([DisplayText(text=outcome.note)] if outcome.note else [])],
+            display=[ran, *shown.display, *([DisplayText(text=outcome.note)] if outcome.note else [])],
             is_error=outcome.status != "ok",
         )
 

@@ -185,7 +185,7 @@ async def test_insert_edit_run_delete_hand_the_hash_on(world: World):
     assert edited.display == [DisplayDiff(before="print(2)", after="print(3)", label="cell 2")]
     ran = await world.call("run_cell", **named("print(3)", cell_id))
     assert (text(ran), ran.is_error) == (f"Cell {cell_id} ran as In [1].\n3", False)
-    assert ran.display == [DisplayText(text="3")]
+    assert ran.display == [DisplayCode(text="print(3)", label="cell 2"), DisplayText(text="3")]
     deleted = await world.call("delete_cell", **named("print(3)", cell_id))
     assert not deleted.is_error
     assert [c.source for c in world.server.load("a.ipynb").cells] == ["x = 1"]
@@ -205,7 +205,7 @@ async def test_a_failing_cell_gives_the_traceback_without_colours(world: World):
     assert outcome.is_error
     assert "raised ZeroDivisionError" in text(outcome)
     assert "\x1b" not in text(outcome)
-    assert "\x1b" in outcome.display[0].text  # type: ignore[union-attr]
+    assert "\x1b" in outcome.display[1].text  # type: ignore[union-attr]
 
 
 async def test_a_picture_goes_to_the_model_and_to_the_eye(world: World):
@@ -220,7 +220,7 @@ async def test_a_picture_goes_to_the_model_and_to_the_eye(world: World):
     assert [block["type"] for block in outcome.content] == ["text", "image"]
     assert outcome.content[1]["source"]["media_type"] == "image/png"
     assert "[image/png, 1×1, shown below]" in text(outcome)
-    assert [type(d) for d in outcome.display] == [DisplayImage]
+    assert [type(d) for d in outcome.display] == [DisplayCode, DisplayImage]
     again = await world.call("read_cell", cell_id="cell-0")
     assert [block["type"] for block in again.content] == ["text", "image"]
 
