@@ -14,15 +14,9 @@ from jupyter_server.base.handlers import JupyterHandler
 class ProbeHandler(JupyterHandler):
     @allow_unauthenticated
     def get(self) -> None:
+        cost = {"cpu_s": time.process_time(), "rss": psutil.Process().memory_info().rss}
         page_config = self.settings.get("page_config_data", {})
-        self.finish(  # pyright: ignore[reportUnknownMemberType]
-            {
-                "modules": sorted(sys.modules),
-                "cpu_s": time.process_time(),
-                "rss": psutil.Process().memory_info().rss,
-                "page_config": page_config,
-            }
-        )
+        self.finish({"modules": sorted(sys.modules), "page_config": page_config, **cost})  # pyright: ignore[reportUnknownMemberType]
 
 
 def _load_jupyter_server_extension(serverapp: Any) -> None:  # pyright: ignore[reportUnusedFunction]

@@ -54,6 +54,8 @@ class RunningServer:
         self.base = ""
         enabled = {"jupyter_agent": True, "probe": True} if extensions is None else extensions
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("ANTHROPIC", "JUPYTER"))}
+        # As when installed: a server that compiles us at every start would look slower than it is.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         environment |= {
             "PYTHONPATH": os.pathsep.join(
                 [str(ROOT), str(Path(__file__).parent), *path, os.environ.get("PYTHONPATH", "")]

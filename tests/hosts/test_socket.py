@@ -54,6 +54,15 @@ async def test_a_malformed_frame_is_answered_and_the_socket_stays(server: Runnin
         await view.event("pong")
 
 
+async def test_a_frame_over_the_limit_is_answered_and_the_socket_stays(server: RunningServer) -> None:
+    session_id = await server.new_session()
+    async with server.view(session_id) as view:
+        view.command("message.send", id="msg_huge", parts=[{"type": "text", "text": "x" * (1 << 20)}])
+        assert (await view.event("error"))["d"]["code"] == "too_large"
+        view.command("ping")
+        await view.event("pong")
+
+
 async def test_a_hello_without_a_common_version_ends_the_socket(server: RunningServer) -> None:
     session_id = await server.new_session()
     async with server.view(session_id) as view:

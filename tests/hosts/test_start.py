@@ -146,20 +146,23 @@ async def test_a_server_with_a_running_turn_ends_quietly(tmp_path: Path) -> None
 
 @pytest.mark.slow
 async def test_the_extension_costs_a_server_little(tmp_path: Path) -> None:
-    costs: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
-    for n in range(3):
+    least = {True: [float("inf")] * 2, False: [float("inf")] * 2}
+    more_cpu_ms = more_mb = float("inf")
+    for n in range(8):
         for enabled in (True, False):
-            server = RunningServer(tmp_path / f"{n}{enabled}", extensions={"jupyter_agent": enabled, "probe": True})
+            # jupyter_lsp looks for language servers beside the first requests: sometimes before ours, sometimes after.
+            extensions = {"jupyter_agent": enabled, "probe": True, "jupyter_lsp": False}
+            server = RunningServer(tmp_path / f"{n}{enabled}", extensions=extensions)
             try:
                 _, probe = await server.ask("GET", "/probe")
             finally:
                 server.stop()
             assert ("jupyter_agent.hosts.server.app" in probe["modules"]) is enabled
-            costs[enabled].append((probe["cpu_s"] * 1000, probe["rss"] / 2**20))
-    # The least of each: other work on the machine only ever adds.
-    more_cpu_ms, more_mb = (
-        min(cost[i] for cost in costs[True]) - min(cost[i] for cost in costs[False]) for i in (0, 1)
-    )
-    print(f"the extension costs {more_cpu_ms:.0f} ms CPU and {more_mb:.1f} MB at start")
+            cost = [probe["cpu_s"] * 1000, probe["rss"] / 2**20]
+            # The least of each: other work on the machine only ever adds.
+            least[enabled] = [min(pair) for pair in zip(least[enabled], cost, strict=True)]
+        more_cpu_ms, more_mb = (least[True][i] - least[False][i] for i in (0, 1))
+        if n >= 2 and more_cpu_ms <= 60:
+            break
     assert more_cpu_ms <= 60
     assert more_mb <= 15

@@ -28,7 +28,6 @@ from ...errors import (
     SessionNotFound,
     StoreError,
 )
-from ...protocol.frames import dump_json
 from ...protocol.ids import is_session_id
 from .engine import Engine
 
@@ -84,12 +83,17 @@ def status_of(error: AgentError) -> int:
     return HTTPStatus.INTERNAL_SERVER_ERROR
 
 
+def to_json(value: Any) -> str:
+    """Return compact JSON, as ``protocol.frames`` does, whose import a server's start need not pay for."""
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
 def error_body(code: str, message: str, hint: str | None = None) -> str:
     """Return an error as every reply of ours spells it."""
     error = {"code": code, "message": message}
     if hint is not None:
         error["hint"] = hint
-    return dump_json({"error": error})
+    return to_json({"error": error})
 
 
 def guarded(method: Method) -> Any:
@@ -120,7 +124,7 @@ class AgentHandler(APIHandler):
     def reply(self, body: dict[str, Any], status: int = HTTPStatus.OK) -> None:
         """Finish with JSON."""
         self.set_status(status)
-        self.finish(dump_json(body))
+        self.finish(to_json(body))
 
     def json_object(self) -> dict[str, Any]:
         """Return the request's body, an object; an empty body is an empty one."""

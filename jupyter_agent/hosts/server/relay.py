@@ -23,10 +23,10 @@ from ...errors import AgentError
 from ..kernel import FRAME, RELAY
 from .base import AUTH_RESOURCE
 from .engine import Engine
-from .relayed_panel import RelayedPanel
 
 if TYPE_CHECKING:
     from ...notebook.kernel_link import KernelLink
+    from .relayed_panel import RelayedPanel
 
 _KERNEL_ACTIONS = "https://events.jupyter.org/jupyter_server/kernel_actions/v1"
 _MOST_PANELS = 64
@@ -45,7 +45,7 @@ class NoNotebook(AgentError):
 class _Starter:
     """The user who started a kernel, and whether they may do more than watch."""
 
-    name: str = ""
+    name: str = "unknown"
     may_write: bool = True
 
 
@@ -55,7 +55,7 @@ class _Watch:
 
     link: KernelLink
     unsubscribe: Callable[[], None] = lambda: None
-    panels: dict[str, RelayedPanel] = field(default_factory=dict[str, RelayedPanel])
+    panels: dict[str, RelayedPanel] = field(default_factory=dict[str, "RelayedPanel"])
 
     def drop_panels(self) -> None:
         for panel in self.panels.values():
@@ -74,7 +74,7 @@ class Relay:
         self._log = log
         self._watches: dict[str, _Watch] = {}
         self._starters: dict[str, _Starter] = {}
-        self._arriving = asyncio.Lock()
+        self._arriving: dict[str, asyncio.Lock] = {}
         self._event_logger: Any = None
 
     def listen(self, event_logger: Any) -> None:
@@ -84,12 +84,12 @@ class Relay:
 
     async def watch_running(self) -> None:
         """Meet the kernels that were there before us."""
-        for kernel_id in list(self._kernels.list_kernel_ids()):
-            await self.watch(kernel_id)
+        await asyncio.gather(*(self.watch(kernel_id) for kernel_id in list(self._kernels.list_kernel_ids())))
 
     async def watch(self, kernel_id: str) -> None:
         """Listen to this kernel; doing so twice is no error."""
-        async with self._arriving:
+        # One lock a kernel: one that never becomes ready must not keep the others waiting.
+        async with self._arriving.setdefault(kernel_id, asyncio.Lock()):
             watch = self._watches.get(kernel_id)
             try:
                 link = await self._engine.links.link(kernel_id)
@@ -107,6 +107,7 @@ class Relay:
     def forget(self, kernel_id: str) -> None:
         """The kernel is gone."""
         self._starters.pop(kernel_id, None)
+        self._arriving.pop(kernel_id, None)
         if (watch := self._watches.pop(kernel_id, None)) is not None:
             watch.unsubscribe()
             watch.drop_panels()
@@ -194,6 +195,8 @@ class Relay:
             panel.receive(content)
 
     def _meet(self, kernel_id: str, watch: _Watch, panel_id: str) -> RelayedPanel:
+        from .relayed_panel import RelayedPanel
+
         starter = self._starters.get(kernel_id, _Starter())
         return RelayedPanel(
             panel_id,

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from ...errors import AgentError, SessionNotFound
-from ...protocol.commands import ApprovalAnswer, Command, Hello, History, Ping, SessionSet, Subscribe
+from ...protocol.commands import ApprovalAnswer, Command, SessionSet
 from ...protocol.events import Error, ErrorInfo, Hb
 from ...protocol.frames import Frame, dump_json, transient
 from ...protocol.ids import is_session_id, new_id, now_ms
@@ -27,6 +27,7 @@ from ...settings import Settings
 from ..kernel import RELAY
 from .base import INTERNAL
 from .outbox import Outbox
+from .rights import refusal
 
 if TYPE_CHECKING:
     from ...notebook.kernel_link import KernelLink
@@ -50,7 +51,6 @@ _OWN_CODE = ErrorInfo(
     message="Code that the agent runs occupies this kernel, so this cannot come from here.",
     hint="Use the side panel, or wait until the cell has ended.",
 )
-_FORBIDDEN = ErrorInfo(code="forbidden", message="You may watch this session, not change it.")
 
 
 class OtherNotebook(AgentError):
@@ -216,16 +216,12 @@ class RelayedPanel:
 
     def _guard(self, command: Command) -> ErrorInfo | None:
         match command:
-            case Hello() | Subscribe() | History() | Ping():
-                return None
-            case _ if not self._may_write:
-                return _FORBIDDEN
             case ApprovalAnswer(scope="always"):
                 return _NEVER_ALWAYS
             case ApprovalAnswer() | SessionSet(mode=str()) if self._link.runs_our_code():
                 return _OWN_CODE
             case _:
-                return None
+                return refusal(command, may_write=self._may_write, may_execute=self._may_write)
 
     # -- from the session --------------------------------------------------------------
 

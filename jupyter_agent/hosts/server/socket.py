@@ -1,11 +1,7 @@
 """A session over a WebSocket: frames out, commands in.
 
 The connection's rules (order, resume, slow readers) are the session's; this
-module decides who may come in and what they may ask::
-
-    read     watch: hello, subscribe, history, ping
-    write    everything else
-    execute  allow a tool to act
+module decides who may come in; ``rights`` tells what they may ask.
 """
 
 # Tornado types its sockets loosely:
@@ -24,21 +20,20 @@ from tornado import web
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from ...protocol.commands import ApprovalAnswer, Command, Hello, History, Ping, Subscribe
-from ...protocol.events import ErrorInfo
-from ...protocol.frames import VERSION, Frame
 from ...protocol.ids import is_session_id
 from .base import AUTH_RESOURCE, error_body, is_allowed
 from .engine import Engine
 
 if TYPE_CHECKING:
+    from ...protocol.commands import Command
+    from ...protocol.events import ErrorInfo
+    from ...protocol.frames import Frame
     from ...session.host import Connection
 
 CLOSE_VERSION = 4400
 CLOSE_GONE = 4404
 _LONGEST_HELLO = 16 * 1024
-_FORBIDDEN = ErrorInfo(code="forbidden", message="You may watch this session, not change it.")
-_MAY_NOT_ALLOW = ErrorInfo(code="forbidden", message="You may not approve what runs code.")
+_PROTOCOL = 1
 
 
 class AgentSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyright: ignore[reportIncompatibleMethodOverride] -- Jupyter's own mix
@@ -125,6 +120,9 @@ class SessionSocket(AgentSocket):
         """Pass a command on; what is malformed is answered, never fatal."""
         if self.connection is None:
             return
+        if len(message) > self.engine.settings.frame_bytes:
+            self._refuse_large()
+            return
         self._greeting = is_hello(message)
         self.connection.receive(message)
         self._greeting = False
@@ -143,16 +141,19 @@ class SessionSocket(AgentSocket):
         elif self._greeting and frame.data.get("type") == "error" and frame.data["d"]["code"] == "version":
             self.close(CLOSE_VERSION, "No protocol version in common.")
 
+    def _refuse_large(self) -> None:
+        from ...protocol.events import Error
+
+        assert self.connection is not None
+        limit = self.engine.settings.frame_bytes
+        self.connection.send(
+            Error(code="too_large", message=f"A frame may have {limit} bytes at most.", hint="Attach it as a file.")
+        )
+
     def _guard(self, command: Command) -> ErrorInfo | None:
-        match command:
-            case Hello() | Subscribe() | History() | Ping():
-                return None
-            case _ if not self._may_write:
-                return _FORBIDDEN
-            case ApprovalAnswer(decision="allow") if not self._may_execute:
-                return _MAY_NOT_ALLOW
-            case _:
-                return None
+        from .rights import refusal
+
+        return refusal(command, may_write=self._may_write, may_execute=self._may_execute)
 
 
 def is_hello(message: str | bytes) -> bool:
@@ -163,4 +164,4 @@ def is_hello(message: str | bytes) -> bool:
         data: Any = json.loads(message)
     except (ValueError, RecursionError):
         return False
-    return isinstance(data, dict) and data.get("type") == "hello" and data.get("v") == VERSION  # pyright: ignore[reportUnknownVariableType]
+    return isinstance(data, dict) and data.get("type") == "hello" and data.get("v") == _PROTOCOL  # pyright: ignore[reportUnknownVariableType]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ...protocol.frames import dump_json
+from .base import to_json
 from .socket import AgentSocket
 
 if TYPE_CHECKING:
@@ -50,4 +50,4 @@ class TabSocket(AgentSocket):
         super().on_close()
 
     def _send(self, message: dict[str, Any]) -> None:
-        self.send_text(dump_json(message))
+        self.send_text(to_json(message))
