@@ -9,12 +9,11 @@ const MODES: readonly { mode: Mode; name: string; title: string }[] = [
   { mode: "build", name: "Build", title: "Changes and runs cells, asking first" },
 ];
 
-let groups = 0;
-
 export function ModeSwitch() {
   const { client } = usePanel();
   const mode = useComputed(() => client.view.value.session?.mode).value;
-  const [group] = useState(() => `jp-agent-mode-${++groups}`);
+  // Random, because side panel and widget are bundles of their own in one document: counters would meet.
+  const [group] = useState(() => `jp-agent-mode-${Math.random().toString(36).slice(2)}`);
   const [wanted, setWanted] = useState<Mode | null>(null);
   const choose = (next: Mode) => {
     setWanted(next);
