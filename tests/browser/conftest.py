@@ -63,8 +63,7 @@ def lab(claude: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         f"--AgentExtension.api_key_file={key_file}",
     )
     yield lab
-    lab.server.stop()
-    assert not lab.server.tracebacks
+    lab.close()
 
 
 @pytest.fixture(scope="package")
@@ -72,8 +71,7 @@ def demo_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """JupyterLab with the demo model, which talks as fast as it can."""
     lab = Lab(tmp_path_factory.mktemp("demo"), variables={"JUPYTER_AGENT_DEMO_TOKENS_PER_S": "0"})
     yield lab
-    lab.server.stop()
-    assert not lab.server.tracebacks
+    lab.close()
 
 
 @pytest_asyncio.fixture(loop_scope="package")
@@ -89,7 +87,7 @@ async def visit(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterat
     yield open_page
     for number, page in enumerate(pages, 1):
         await page.picture(f"{request.node.name}-{number}")
-        await page.context.close()
+        await page.close()
     assert [fault for page in pages for fault in page.faults] == []
     assert [url for page in pages for url in page.foreign] == []
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -88,6 +89,15 @@ class Lab:
         """Return a notebook as it stands on disk."""
         return json.loads((self.server.notebooks / name).read_text(encoding="utf-8"))
 
+    def close(self) -> None:
+        """End the server and keep its log; a traceback in it fails the run."""
+        self.server.stop()
+        ARTIFACTS.mkdir(parents=True, exist_ok=True)
+        (ARTIFACTS / f"{self.server.directory.parent.name}.log").write_text("".join(self.server.log), encoding="utf-8")
+        # Jupyter Server's own are left alone: it logs one when a page goes while its kernel speaks.
+        _, *tracebacks = "".join(self.server.log).split("Traceback (most recent call last)")
+        assert [one for one in tracebacks if "/jupyter_agent/" in one.partition("\n[")[0]] == []
+
     def touch(self, name: str) -> None:
         """Make the file that a cell waits for."""
         (self.server.notebooks / name).touch()
@@ -145,6 +155,16 @@ class LabPage:
         """The same in Notebook 7."""
         await self.page.goto(f"{self.lab.server.base}/notebooks/{notebook}?token={TOKEN}")
         await self.loaded()
+
+    @asynccontextmanager
+    async def layout_saved(self, words: str = '"current":"jupyter-agent-panel"') -> AsyncGenerator[None, None]:
+        """Wait until JupyterLab has stored this, by default that the panel is open: it does so a second later."""
+
+        def stores_it(request: Request) -> bool:
+            return "/api/workspaces" in request.url and words in (request.post_data or "")
+
+        async with self.page.expect_event("requestfinished", stores_it):
+            yield
 
     async def reload(self) -> None:
         """Load the page again and wait as at first."""
@@ -243,6 +263,13 @@ class LabPage:
         """Interrupt the kernel, as a user does, and wait until it rests."""
         await self.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.interrupt()")
         await self.loaded()
+
+    async def close(self) -> None:
+        """Leave, and end the kernels that were started from here."""
+        await self.context.close()
+        _, sessions = await self.lab.server.ask("GET", "/api/sessions")
+        for session in sessions:
+            await self.lab.server.ask("DELETE", f"/api/sessions/{session['id']}")
 
     # -- artefacts -----------------------------------------------------------------------
 
