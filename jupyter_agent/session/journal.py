@@ -8,9 +8,10 @@
 
 This is a Durable Object's output gate: nothing is shown that a crash could
 take back. Whatever is recorded while a commit is under way goes together into
-the next one. Deltas may wait: the first of a part goes at once, later ones
-for at most ``flush_ms`` and as many as ``flush_deltas`` or ``flush_bytes``;
-deltas of one part that wait together become one event.
+the next one. Deltas may wait: the first of a part goes at once, and so does
+one that comes ``flush_ms`` after the last commit; others wait until then, or
+until they are ``flush_deltas`` or ``flush_bytes``. Deltas of one part that
+wait together become one event.
 
 When a commit fails nothing of it is let out, the state is worthless, and
 ``failed`` is called once: the host drops the actor and views start anew.
@@ -63,6 +64,7 @@ class Journal:
         self._deltas = 0
         self._delta_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._flushed_at = float("-inf")
         self._draining: asyncio.Task[None] | None = None
         self._broken: StoreError | None = None
         self._last_ts = 0
@@ -119,14 +121,17 @@ class Journal:
 
     def _wake(self, *, lazy: bool) -> None:
         full = self._deltas >= self._settings.flush_deltas or self._delta_bytes >= self._settings.flush_bytes
-        if lazy and not full:
-            if not self._due and self._timer is None:
-                self._timer = self._loop.call_later(self._settings.flush_ms / 1000, self._flush)
-            return
-        self._flush()
+        if lazy and not full and (self._due or self._timer is not None):
+            return  # It goes with what waits already.
+        due = self._flushed_at + self._settings.flush_ms / 1000
+        if lazy and not full and due > self._loop.time():
+            self._timer = self._loop.call_at(due, self._flush)
+        else:
+            self._flush()
 
     def _flush(self) -> None:
         self._due = True
+        self._flushed_at = self._loop.time()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
