@@ -254,9 +254,10 @@ export class AgentClient {
 
   private update(view: View): void {
     if (view === this.current) return;
+    const opens = opensSomething(this.current, view);
     this.current = view;
     this.forgetSeen(view);
-    this.paint.request();
+    this.paint.request(opens);
   }
 
   private forgetSeen(view: View): void {
@@ -325,13 +326,22 @@ export class AgentClient {
   }
 }
 
+/** Whether something new stands there, not only more of what did: rare, and waited for. */
+function opensSomething(before: View, after: View): boolean {
+  return (
+    before.messages.length !== after.messages.length ||
+    before.messages.at(-1)?.parts.length !== after.messages.at(-1)?.parts.length ||
+    before.approvals.length !== after.approvals.length
+  );
+}
+
 function sentMessage(order: Command): SentMessage {
   const { id, parts } = order.d as { id: string; parts: { text?: string }[] };
   return { id, text: parts.map((part) => part.text ?? "").join("\n") };
 }
 
 /**
- * Paints the first change at once and gathers what follows until the next frame.
+ * Paints the first change at once, and what is urgent; gathers the rest until the next frame.
  *
  * A timer stands in for animation frames, which a hidden page doesn't get.
  */
@@ -342,9 +352,10 @@ class Painter {
 
   constructor(private readonly draw: () => void) {}
 
-  request(): void {
+  request(urgent = false): void {
     if (this.waiting) {
-      this.dirty = true;
+      this.dirty = !urgent;
+      if (urgent) this.draw();
       return;
     }
     this.waiting = true;
