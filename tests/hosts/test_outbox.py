@@ -37,6 +37,13 @@ class Kernel:
         frames = [frame for message in self.messages for frame in message]
         return [event for frame in frames for event in frame.get("batch", [frame])]
 
+    async def say(self, first: Json, *others: Json) -> None:
+        """Add a frame that leaves at once, then others."""
+        self.outbox.add(first)
+        await self.until(1)
+        for frame in others:
+            self.outbox.add(frame)
+
     async def until(self, count: int) -> None:
         async with asyncio.timeout(5):
             while len(self.messages) < count:
@@ -55,15 +62,26 @@ def ack(cmd_id: str) -> Json:
 
 async def test_the_first_frame_leaves_at_once() -> None:
     kernel = Kernel()
+    asked = asyncio.get_running_loop().time()
     kernel.outbox.add(delta(1, 0, "Hel"))
+    await kernel.until(1)
     assert kernel.messages == [[delta(1, 0, "Hel")]]
+    assert kernel.times[0] - asked < 0.02
+
+
+async def test_what_is_said_in_one_breath_leaves_together() -> None:
+    kernel = Kernel()
+    kernel.outbox.add(ack("c1"))
+    kernel.outbox.add(delta(1, 0, "Hel"))
+    await kernel.until(1)
+    assert kernel.messages == [[ack("c1"), *kernel.messages[0][1:]]]
+    assert [event["type"] for event in kernel.events] == ["ack", "part.delta"]
 
 
 async def test_adjacent_deltas_become_one_that_covers_them() -> None:
     kernel = Kernel()
     shared = [delta(seq, 2 * (seq - 1), "ab") for seq in range(1, 6)]
-    for frame in shared:
-        kernel.outbox.add(frame)
+    await kernel.say(*shared)
     await kernel.until(2)
     first, merged = kernel.events
     assert first["seq"] == 1
@@ -75,27 +93,21 @@ async def test_adjacent_deltas_become_one_that_covers_them() -> None:
 
 async def test_merged_offsets_count_as_javascript_does() -> None:
     kernel = Kernel()
-    for frame in (delta(1, 0, "x"), delta(2, 1, "😀"), delta(3, 3, "!")):
-        kernel.outbox.add(frame)
+    await kernel.say(delta(1, 0, "x"), delta(2, 1, "😀"), delta(3, 3, "!"))
     await kernel.until(2)
     assert kernel.events[1]["d"]["delta"] == "😀!"
 
 
 async def test_deltas_of_other_parts_and_gaps_stay_apart() -> None:
     kernel = Kernel()
-    frames = [delta(1, 0, "a"), delta(2, 1, "b"), delta(3, 0, "c", "prt_2"), delta(5, 1, "d", "prt_2")]
-    for frame in frames:
-        kernel.outbox.add(frame)
+    await kernel.say(delta(1, 0, "a"), delta(2, 1, "b"), delta(3, 0, "c", "prt_2"), delta(5, 1, "d", "prt_2"))
     await kernel.until(2)
     assert [event["seq"] for event in kernel.events] == [1, 2, 3, 5]
 
 
 async def test_an_ack_does_not_wait_for_the_next_flush_and_keeps_its_place() -> None:
     kernel = Kernel()
-    kernel.outbox.add(delta(1, 0, "a"))
-    kernel.outbox.add(delta(2, 1, "b"))
-    kernel.outbox.add(ack("c1"))
-    kernel.outbox.add(delta(3, 2, "c"))
+    await kernel.say(delta(1, 0, "a"), delta(2, 1, "b"), ack("c1"), delta(3, 2, "c"))
     await kernel.until(2)
     assert kernel.times[1] - kernel.times[0] < 0.045
     assert [event["type"] for event in kernel.messages[1]] == ["part.delta", "ack", "part.delta"]

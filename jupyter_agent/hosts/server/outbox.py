@@ -3,7 +3,7 @@
 A comm is lossy, rate-limited and sometimes slow (a cell that holds the GIL),
 so it is fed like this::
 
-    first frame after a pause   at once
+    first frame after a pause   at once, with all that is said in the same breath
     then                        every ``flush_s``; acks and the like sooner, never closer than MIN_GAP_S
     adjacent deltas of a part   one delta, ``covers`` [first, last]
     unconfirmed messages        at most WINDOW; the rest keeps gathering, and merging
@@ -53,7 +53,7 @@ class Outbox:
         self._bytes = 0
         self._unconfirmed: dict[str, float] = {}
         self._sent_at = float("-inf")
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._due = float("inf")
         self._closed = False
 
@@ -106,11 +106,9 @@ class Outbox:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if due <= loop.time():
-            self._flush()
-            return
         self._due = due
-        self._timer = loop.call_at(due, self._flush)
+        # Even now means after this turn of the loop: an ack and what it brought about leave as one message.
+        self._timer = loop.call_soon(self._flush) if due <= loop.time() else loop.call_at(due, self._flush)
 
     def _flush(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -124,8 +122,8 @@ class Outbox:
             self._timer = asyncio.get_running_loop().call_at(self._due, self._flush)
             return
         frames = self._take()
-        self._sent_at = now
         self._unconfirmed[self._send(frames)] = now
+        self._sent_at = asyncio.get_running_loop().time()
         if self._events:
             self._schedule(MIN_GAP_S)
 
