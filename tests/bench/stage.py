@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,9 @@ class Stage:
         return None if counters is None else counters().write_bytes
 
     def stored_bytes(self) -> int:
-        """Return how large the sessions are on disk."""
+        """Return what the sessions' databases hold, wherever their logs stand."""
         folder = self.lab.server.directory / "data" / "jupyter_agent" / "sessions"
-        return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        return sum(_pages(file) for file in folder.glob("*/session.db"))
 
     async def settle(self, within_s: float = 20.0) -> None:
         """Wait until the server has nothing left to do, so that the next measure starts clean."""
@@ -119,6 +120,15 @@ class Asker:
             stamps={name: [(n, wall(at)) for n, at in stamps] for name, stamps in report["stamps"].items()},
             frames=[wall(at) for at in report["frames"]],
         )
+
+
+def _pages(database: Path) -> int:
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        (used,) = connection.execute(
+            "SELECT (page_count - freelist_count) * page_size"
+            " FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+        ).fetchone()
+        return int(used)
 
 
 @asynccontextmanager
