@@ -37,6 +37,8 @@ Message = dict[str, Any]
 ExecutionState = Literal["unknown", "starting", "idle", "busy", "dead"]
 RunState = Literal["waiting", "running", "ok", "error", "aborted", "gone"]
 
+EARLY_S = 1.0
+"""How long a cell that was interrupted as it began may take to end."""
 KEPT_RUNS = 16
 HELLO_INTERVAL_S = 0.5
 LAST_OUTPUT_S = 5.0
@@ -262,6 +264,18 @@ class KernelLink:
             # Before it took the request up, a kernel ignores interrupts.
             self._doomed.add(msg_id)
 
+    async def _interrupt_early(self, msg_id: str) -> None:
+        """Interrupt a cell that has hardly begun.
+
+        A kernel says ``execute_input`` a moment before it heeds interrupts, and one
+        that falls into that moment is lost: then it takes a second.
+        """
+        await self.interrupt()
+        await asyncio.sleep(EARLY_S)
+        run = self._runs.get(msg_id)
+        if run is not None and not run.finished and self.is_running(msg_id):
+            await self.interrupt()
+
     async def ready(self, timeout_s: float = 60.0) -> None:
         """Wait until the kernel talks to us.
 
@@ -436,7 +450,7 @@ class KernelLink:
             self._run(parent_id).hear(msg_type, content)
         if parent_id in self._doomed and msg_type == "execute_input":
             self._doomed.discard(parent_id)
-            task = asyncio.get_running_loop().create_task(self.interrupt())
+            task = asyncio.get_running_loop().create_task(self._interrupt_early(parent_id))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
