@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 VIEWPORT: Any = {"width": 1400, "height": 900}
 
 Script = Callable[[Sequence[Answer]], str]
-Visit = Callable[[Lab], Any]
+Visit = Callable[[Lab], Awaitable[LabPage]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -79,8 +79,8 @@ async def visit(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterat
     """Open pages, each with cookies and storage of its own; their faults fail the test."""
     pages: list[LabPage] = []
 
-    async def open_page(lab: Lab, **options: Any) -> LabPage:
-        context = await browser.new_context(viewport=VIEWPORT, **options)
+    async def open_page(lab: Lab) -> LabPage:
+        context = await browser.new_context(viewport=VIEWPORT)
         pages.append(LabPage(lab, context, await context.new_page()))
         return pages[-1]
 
@@ -88,8 +88,8 @@ async def visit(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterat
     for number, page in enumerate(pages, 1):
         await page.picture(f"{request.node.name}-{number}")
         await page.close()
-    assert [fault for page in pages for fault in page.faults] == []
-    assert [url for page in pages for url in page.foreign] == []
+    assert "\n".join(fault for page in pages for fault in page.faults) == ""
+    assert "\n".join(url for page in pages for url in page.foreign) == ""
 
 
 @pytest_asyncio.fixture(loop_scope="package")

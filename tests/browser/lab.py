@@ -41,8 +41,12 @@ FLAGS = (
 )
 
 NOT_OURS: tuple[tuple[str, str], ...] = (
+    (
+        r"reading 'schema'\)\s+at \S+/static/notebook/",
+        "Notebook 7 says so at every start, without us too.",
+    ),
 )
-"""Patterns of console messages that are not ours, each with the reason."""
+"""Patterns of faults that are not ours, each with the reason."""
 
 DATA = 'import pandas as pd\n\ndf = pd.DataFrame({"price": [10.0, 20.5, 40.0, 31.0], "rooms": [1, 2, 4, 3]})'
 
@@ -127,12 +131,15 @@ class LabPage:
     # -- what went wrong -----------------------------------------------------------------
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type == "error" and not any(re.search(pattern, message.text) for pattern, _ in NOT_OURS):
-            self.faults.append(f"{message.text} ({message.location.get('url', '')})")
+        if message.type == "error":
+            self._note(f"{message.text} ({message.location.get('url', '')})")
 
     def _on_error(self, error: Error) -> None:
-        if not any(re.search(pattern, str(error)) for pattern, _ in NOT_OURS):
-            self.faults.append(f"uncaught: {error.stack or error}")
+        self._note(f"uncaught: {error.stack or error}")
+
+    def _note(self, fault: str) -> None:
+        if not any(re.search(pattern, fault) for pattern, _ in NOT_OURS):
+            self.faults.append(fault)
 
     def _on_request(self, request: Request) -> None:
         self.requests.append(request.url)

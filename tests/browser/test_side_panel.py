@@ -296,12 +296,12 @@ async def test_it_follows_the_theme_and_is_in_order_when_narrow_and_wide(
     await page.question("Insert this cell?")
     shades: dict[str, str] = {}
     await allow_narrow(page)
-    for theme, light in (("Light", "true"), ("Dark", "false")):
-        await page.command("apputils:change-theme", theme=f"JupyterLab {theme}")
-        await expect(page.page.locator("body")).to_have_attribute("data-jp-theme-light", light)
-        shades[theme] = await side.evaluate("panel => getComputedStyle(panel).backgroundColor")
-        for width in (280, 640):
-            await widen(page, width)
+    for width in (280, 640):
+        await widen(page, width)
+        for theme, light in (("Light", "true"), ("Dark", "false")):
+            await page.command("apputils:change-theme", theme=f"JupyterLab {theme}")
+            await expect(page.page.locator("body")).to_have_attribute("data-jp-theme-light", light)
+            shades[theme] = await side.evaluate("panel => getComputedStyle(panel).backgroundColor")
             await page.picture(f"look-{theme.lower()}-{width}")
             assert await overflows(side) == []
     assert shades["Light"] != shades["Dark"]

@@ -87,6 +87,18 @@ async def test_each_panel_shows_the_mode_and_a_switch_in_one_shows_in_both(page:
         await expect(panel.get_by_role("radio", name="Plan")).to_be_checked()
 
 
+async def test_a_cell_asks_by_the_panel_that_it_made(page: LabPage, lab: Lab, script: Script) -> None:
+    word = script([Reply("Asked from a cell.")])
+    asks = f"panel.ask('Hear me, {word}')"
+    await page.open(lab.write("ask.ipynb", [code(WIDGET, "panel"), code(asks, "ask")]))
+    side, widget = await same_session(page)
+    await page.run_cell(1)
+    for panel in (side, widget):
+        await expect(panel).to_contain_text("Asked from a cell.")
+        await page.ready(panel)
+    assert await page.transcript(side) == await page.transcript(widget) == [f"Hear me, {word}", "Asked from a cell."]
+
+
 async def test_a_reload_in_the_middle_goes_on_to_the_end(page: LabPage, lab: Lab, script: Script) -> None:
     before, after = Gate(), Gate()
     word = script([Reply(Text("Alpha ", before, "beta ", after, "gamma."))])
