@@ -4,7 +4,8 @@ A comm is lossy, rate-limited and sometimes slow (a cell that holds the GIL),
 so it is fed like this::
 
     first frame after a pause   at once, with all that is said in the same breath
-    then                        every ``flush_s``; acks and the like sooner, never closer than MIN_GAP_S
+    then                        text every ``flush_s``; acks, new parts and the like sooner:
+                                BURST in a row at once, then one each MIN_GAP_S
     adjacent deltas of a part   one delta, ``covers`` [first, last]
     unconfirmed messages        at most WINDOW; the rest keeps gathering, and merging
     too much gathered           dropped, and the view is told to start over
@@ -25,7 +26,9 @@ from ...protocol.plain import utf16_len
 
 Json = dict[str, Any]
 
-MIN_GAP_S = 0.02
+BURST = 3
+MIN_GAP_S = 1 / 48
+"""With BURST, no second sees more than fifty messages."""
 WINDOW = 4
 LOST_S = 5.0
 """A confirmation that takes longer is not waited for."""
@@ -53,6 +56,8 @@ class Outbox:
         self._bytes = 0
         self._unconfirmed: dict[str, float] = {}
         self._sent_at = float("-inf")
+        self._paid_until = float("-inf")
+        """When the messages so far would have left, one each MIN_GAP_S."""
         self._timer: asyncio.Handle | None = None
         self._due = float("inf")
         self._closed = False
@@ -68,12 +73,12 @@ class Outbox:
             self._gather(_Waiting(sid, ep, event))
         if len(self._events) > self._pending_frames or self._bytes > self._pending_bytes:
             self._give_up(sid, ep)
-        self._schedule(self._flush_s if patient else MIN_GAP_S)
+        self._schedule(patient=patient)
 
     def confirm(self, msg_id: str) -> None:
         """The kernel has passed this message on."""
         if self._unconfirmed.pop(msg_id, None) is not None and self._events:
-            self._schedule(MIN_GAP_S)
+            self._schedule()
 
     def close(self) -> None:
         """Send nothing any more."""
@@ -98,9 +103,11 @@ class Outbox:
 
     # -- sending ---------------------------------------------------------------------
 
-    def _schedule(self, gap_s: float) -> None:
+    def _schedule(self, *, patient: bool = False) -> None:
         loop = asyncio.get_running_loop()
-        due = max(self._sent_at + gap_s, loop.time())
+        due = max(self._paid_until - (BURST - 1) * MIN_GAP_S, loop.time())
+        if patient:
+            due = max(due, self._sent_at + self._flush_s)
         if due >= self._due:
             return
         if self._timer is not None:
@@ -124,8 +131,9 @@ class Outbox:
         frames = self._take()
         self._unconfirmed[self._send(frames)] = now
         self._sent_at = asyncio.get_running_loop().time()
+        self._paid_until = max(self._paid_until, self._sent_at) + MIN_GAP_S
         if self._events:
-            self._schedule(MIN_GAP_S)
+            self._schedule()
 
     def _take(self) -> list[Json]:
         """Return as many frames as one message holds, at least one."""
