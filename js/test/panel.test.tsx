@@ -167,6 +167,26 @@ describe("the composer", () => {
     root.querySelector<HTMLInputElement>('[role=radiogroup] input[value="plan"]')?.click();
     expect(road.posted.at(-1)).toMatchObject({ type: "session.set", d: { mode: "plan" } });
   });
+
+  test("the mode that was chosen stays shown, unless it is refused", async () => {
+    const { root, road, recorder, say } = await show(scene("rich"));
+    const plan = root.querySelector<HTMLInputElement>('[role=radiogroup] input[value="plan"]') as HTMLInputElement;
+    const answer = (status: "accepted" | "rejected") => {
+      const { cmd_id } = road.posted.at(-1) as { cmd_id: string };
+      const error = status === "rejected" ? { code: "busy", message: "Not now." } : null;
+      return say(recorder.transient("ack", { cmd_id, status, result: null, error }));
+    };
+    plan.click();
+    await answer("rejected");
+    expect(plan.checked).toBe(false);
+    plan.click();
+    await answer("accepted"); // its event is still on the way
+    expect(plan.checked).toBe(true);
+    await say(recorder.durable("session.updated", { patch: { mode: "plan" }, rev: 2 }));
+    expect(plan.checked).toBe(true);
+    await say(recorder.durable("session.updated", { patch: { mode: "build" }, rev: 3 }));
+    expect(plan.checked).toBe(false);
+  });
 });
 
 describe("approvals", () => {

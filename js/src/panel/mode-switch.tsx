@@ -1,6 +1,6 @@
 /** Plan looks; Build acts. */
 import { useComputed } from "@preact/signals";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import type { Mode } from "../protocol.gen";
 import { usePanel } from "./context";
 
@@ -15,9 +15,13 @@ export function ModeSwitch() {
   // Random, because side panel and widget are bundles of their own in one document: counters would meet.
   const [group] = useState(() => `jp-agent-mode-${Math.random().toString(36).slice(2)}`);
   const [wanted, setWanted] = useState<Mode | null>(null);
+  useEffect(() => setWanted(null), [mode]);
   const choose = (next: Mode) => {
     setWanted(next);
-    void client.setMode(next).then(() => setWanted(null));
+    // What was accepted stays shown until its event comes: the answer may be here first, by a quicker road.
+    void client.setMode(next).then((ack) => {
+      if ((ack.original ?? ack.status) === "rejected") setWanted(null);
+    });
   };
   return (
     <div class="jp-agent-mode" role="radiogroup" aria-label="Mode">
