@@ -206,9 +206,10 @@ async def test_a_lost_connection_is_said_and_comes_back_with_all_that_was_missed
     await sockets[-1].close(code=1011)
     await expect(side.locator(".jp-agent-status")).to_contain_text("Disconnected. Trying again")
     await page.picture("disconnected", side)
-    gate.open()
-    broken = False
     await side.get_by_role("button", name="Retry").click()
+    await expect(side.locator(".jp-agent-status")).to_contain_text("Disconnected. Trying again")
+    gate.open()
+    broken = False  # from here on it comes back by itself
     await expect(side).to_contain_text("and after it.")
     await page.ready(side)
     assert await page.transcript(side) == [f"Talk, {word}", "Before the cut, and after it."]
