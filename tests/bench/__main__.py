@@ -16,6 +16,7 @@ import asyncio
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from . import commits, starts, streams
 from .figures import Figure, machine, table, write
@@ -30,35 +31,39 @@ def say(text: str) -> None:
     sys.stderr.write(f"· {text}\n")
 
 
-async def run(parts: list[str], folder: Path) -> list[Figure]:
-    """Measure the wanted parts, the quick ones first."""
-    figures: list[Figure] = []
+async def run(parts: list[str], folder: Path, figures: list[Figure]) -> None:
+    """Measure the wanted parts, the quick ones first; add to ``figures`` as they come."""
     if "commit" in parts:
         say("commits of the store")
         figures += commits.measure(folder / "store")
     if "start" in parts:
         figures += await starts.measure(folder / "starts", say)
     if wanted := [part for part in STREAMS if part in parts]:
-        figures += await streams.measure(folder / "streams", wanted, say)
-    return figures
+        await streams.measure(folder / "streams", wanted, figures, say)
 
 
 def main() -> None:
     """Read the command line and run."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.bench", description="Measure what the promises of speed say."
-    )
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure the promises of speed.")
     parser.add_argument("part", nargs="*", choices=[[], *PARTS], help=f"one of {', '.join(PARTS)}; default: all")
     parser.add_argument("--json", type=Path, default=REPORT, help="where the figures go")
     options = parser.parse_args()
-    before = machine()
-    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
-        figures = asyncio.run(run(options.part or list(PARTS), Path(folder)))
-    write(options.json, figures, before)
-    after = machine()
+    before, figures = machine(), list[Figure]()
+    try:
+        with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
+            asyncio.run(run(options.part or list(PARTS), Path(folder), figures))
+    finally:
+        # What was measured before something broke is worth reading.
+        write(options.json, figures, before)
+        show(figures, before, machine(), options.json)
+
+
+def show(figures: list[Figure], before: dict[str, Any], after: dict[str, Any], report: Path) -> None:
+    """Print the table and what it was measured on."""
     sys.stdout.write(
-        f"{table(figures)}\n\n{after['cores']} cores, load average {before['load_average']} → {after['load_average']}, "
-        f"Python {after['python']}; a ratio of 1 or less meets the goal. JSON: {options.json}\n"
+        f"{table(figures)}\n\n"
+        f"{after['cores']} cores, load average {before['load_average']} → {after['load_average']}, "
+        f"Python {after['python']}; a ratio of 1 or less meets the goal. JSON: {report}\n"
     )
 
 

@@ -28,9 +28,8 @@ STEADY_GOAL_MS = {"side": 12, "widget": 40}
 Say = Callable[[str], None]
 
 
-async def measure(folder: Path, parts: Sequence[str], say: Say) -> list[Figure]:
-    """Measure ``latency``, ``steady`` and ``flood``, whichever are wanted."""
-    figures: list[Figure] = []
+async def measure(folder: Path, parts: Sequence[str], figures: list[Figure], say: Say) -> None:
+    """Measure ``latency``, ``steady`` and ``flood``, whichever are wanted; add to ``figures`` as they come."""
     async with stage(folder) as set_up:
         for surface in ROADS if {"latency", "steady"} & set(parts) else ():
             async with set_up.page(surface) as page:
@@ -44,7 +43,6 @@ async def measure(folder: Path, parts: Sequence[str], say: Say) -> list[Figure]:
             async with set_up.page(*ROADS) as page:
                 say(f"both: {FLOOD} tokens at 500/s")
                 figures += await flood(set_up, page)
-    return figures
 
 
 async def first_tokens(page: Asker, surface: str) -> list[Figure]:
