@@ -42,7 +42,10 @@ FLAGS = (
 
 NOT_OURS: tuple[tuple[str, str], ...] = (
     (r"reading 'schema'\)\s+at \S+/static/notebook/", "Notebook 7 says so at every start, without us too."),
-    (r"'filebrowser:open-path' not registered", "Notebook 7 has no file browser beside a notebook, and asks for one."),
+    (
+        r"'filebrowser:open-path' not registered",
+        "Notebook 7, after JupyterLab was open on the same server, wants to open what that had open; without us too.",
+    ),
 )
 """Patterns of faults that are not ours, each with the reason."""
 
