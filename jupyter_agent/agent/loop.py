@@ -33,6 +33,9 @@ from .step import StepWriter
 RUN_NEXT = frozenset({"tool_use", "pause_turn", "max_tokens"})
 """Stop reasons after which the turn may go on."""
 
+CUT_OFF = "This call was cut off by the reply's length limit and did not run. Send it again, shorter."
+NOT_ASKED = "This call did not run: the reply ended for another reason than to have it run."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Awaiting:
@@ -57,7 +60,7 @@ async def run_turn(ledger: Ledger, model: Model, toolbox: Toolbox, *, max_steps:
             if not await run_calls(ledger, toolbox):
                 return Awaiting()
             await ledger.answer()
-        elif ledger.stop_reason is not None and not _goes_on(ledger):
+        if ledger.stop_reason is not None and not _goes_on(ledger):
             return _rest_after(ledger)
         if ledger.step >= max_steps:
             return Ended(outcome="step_limit")
@@ -134,13 +137,11 @@ async def ask_model(ledger: Ledger, model: Model, toolbox: Toolbox) -> ModelErro
 
 async def run_calls(ledger: Ledger, toolbox: Toolbox) -> bool:
     """Settle the step's calls in order; return False when the user has to answer first."""
-    if ledger.stop_reason == "max_tokens":
+    if ledger.stop_reason != "tool_use":
+        # Only that says that a call is complete and meant to run.
+        cut = ledger.stop_reason == "max_tokens"
         for call in _open(ledger):
-            await _fail(
-                ledger,
-                call,
-                "This call was cut off by the reply's length limit and did not run. Send it again, shorter.",
-            )
+            await _fail(ledger, call, CUT_OFF if cut else NOT_ASKED)
         return True
     await _ask_first(ledger, toolbox)
     for call in _open(ledger):
