@@ -774,6 +774,9 @@ class _Stream:
 
     async def _event(self, type: str, data: dict[str, Json]) -> None:
         payload = json.dumps({"type": type, **data}, ensure_ascii=False, separators=(",", ":"))
+        if not payload.isascii():
+            # Half a character, which an endpoint may send, can only travel as an escape.
+            payload = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", payload)
         await self._write(f"event: {type}\ndata: {payload}\n\n")
         self._events += 1
         if self._reply.drop_after_events == self._events:

@@ -45,7 +45,7 @@ from .model import (
     StepOpened,
 )
 from .patience import Patience
-from .reading import Reading, usage_of
+from .reading import Reading, calls_in, usage_of
 from .rehearsal import rehearse
 
 if TYPE_CHECKING:
@@ -160,7 +160,8 @@ class ClaudeModel:
 
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         sdk = await self._sdk()
-        reading = Reading()
+        offered = frozenset(str(tool.get("name")) for tool in request.tools)
+        reading = Reading(offered=offered, taken=calls_in(request.messages))
         try:
             async with sdk.client.messages.stream(**self._parameters(sdk, request)) as stream:
                 reading.request_id = stream.request_id
@@ -189,6 +190,8 @@ class ClaudeModel:
         message = stream.current_message_snapshot
         if message.stop_reason is None:
             raise _Failed(faults.truncated(reading.request_id))
+        if reading.unknown is not None:
+            raise _Failed(faults.unknown_tool(reading.unknown, reading.request_id))
         if reading.broken and message.stop_reason == "tool_use":
             name = next(iter(reading.broken.values()))
             raise _Failed(faults.bad_input(name, reading.request_id))

@@ -186,6 +186,11 @@ def bad_input(name: str, request_id: str | None) -> Fault:
     return _fault("malformed", f"Claude's call of {name} could not be read.", "Try again.", "", request_id)
 
 
+def unknown_tool(name: str, request_id: str | None) -> Fault:
+    """A call of a tool that was not offered: the API takes no history that holds one."""
+    return _fault("malformed", f"Claude called {name!r}, a tool that does not exist.", "Try again.", "", request_id)
+
+
 def not_an_api(base_url: str, content_type: str, request_id: str | None) -> Fault:
     """The address answers, but not as a model would: a proxy's page, say."""
     error = ModelError(

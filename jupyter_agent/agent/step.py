@@ -12,7 +12,6 @@ from typing import Literal
 import jiter
 
 from ..protocol.content import Json, ReasoningPart, TextPart, ToolPart
-from ..protocol.frames import dump_json
 from ..protocol.ids import new_id
 from ..store.writes import Call
 from ..tools.toolbox import Toolbox
@@ -119,7 +118,7 @@ class StepWriter:
             ord=ord_,
             part_id=self._parts[str(block["id"])],
             name=name,
-            input=_storable(block.get("input")),
+            input=block.get("input"),
             effect=self._toolbox.effect(name),
         )
 
@@ -171,12 +170,3 @@ def partial_input(text: str) -> Json:
 
 def _is_empty_text(block: Block) -> bool:
     return block.get("type") == "text" and not str(block.get("text", "")).strip()
-
-
-def _storable(value: Json) -> Json:
-    """Return the input if it is JSON that can be kept; NaN and the like make it None, which no tool accepts."""
-    try:
-        dump_json(value)
-    except ValueError:
-        return None
-    return value
