@@ -24,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Literal
@@ -37,6 +38,8 @@ Message = dict[str, Any]
 ExecutionState = Literal["unknown", "starting", "idle", "busy", "dead"]
 RunState = Literal["waiting", "running", "ok", "error", "aborted", "gone"]
 
+BREATH_S = 0.05
+"""How long after ``execute_input`` a cell's own code surely runs, so that an interrupt meets it and not the kernel."""
 EARLY_S = 1.0
 """How long a cell that was interrupted as it began may take to end."""
 KEPT_RUNS = 16
@@ -85,8 +88,8 @@ class Run:
         self.claimed = False
         self.wants_reply = False
         self.silent = False
-        self.entered = False
-        """Whether the kernel took it up: only then does an interrupt reach it."""
+        self.entered_at: float | None = None
+        """When the kernel took it up: only then does an interrupt reach it."""
         self._idle = False
         self._done = asyncio.Event()
         self._last_call: asyncio.TimerHandle | None = None
@@ -102,6 +105,11 @@ class Run:
         """Whether nothing more will come."""
         return self._done.is_set()
 
+    @property
+    def settled_in(self) -> bool:
+        """Whether the cell's own code runs by now."""
+        return self.silent or (self.entered_at is not None and time.monotonic() - self.entered_at >= BREATH_S)
+
     async def done(self) -> RunState:
         """Wait until the kernel has finished with it."""
         await self._done.wait()
@@ -113,7 +121,7 @@ class Run:
         """Take one iopub message of this run."""
         match msg_type:
             case "execute_input":
-                self.entered = True
+                self.entered_at = time.monotonic()
                 self.execution_count = content.get("execution_count")
             case "status" if content.get("execution_state") == "busy":
                 self.state = "running"
@@ -153,7 +161,7 @@ class Run:
         status = fields(self.reply).get("status")
         if self.outputs.error is not None or status == "error":
             self.state = "error"
-        elif status == "aborted" or (status is None and (self.wants_reply or not self.entered)):
+        elif status == "aborted" or (status is None and (self.wants_reply or self.entered_at is None)):
             # A cell before it failed and the kernel dropped what was queued, or
             # an interrupt met the kernel on its way to the cell.
             self.state = "aborted"
@@ -258,22 +266,31 @@ class KernelLink:
         run = self._runs.get(msg_id)
         if run is not None and run.finished:
             return
-        if self.is_running(msg_id) and (run is None or run.entered or run.silent):
+        if self.is_running(msg_id) and (run is None or run.settled_in):
             await self.interrupt()
+        elif run is not None and run.entered_at is not None:
+            self._begin_to_stop(msg_id)
         else:
             # Before it took the request up, a kernel ignores interrupts.
             self._doomed.add(msg_id)
 
+    def _begin_to_stop(self, msg_id: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._interrupt_early(msg_id))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _interrupt_early(self, msg_id: str) -> None:
         """Interrupt a cell that has hardly begun.
 
-        A kernel says ``execute_input`` a moment before it heeds interrupts, and one
-        that falls into that moment is lost: then it takes a second.
+        A kernel says ``execute_input`` a moment before it runs the code. What falls into
+        that moment is lost or, before ipykernel 7, ends the request without any answer,
+        and a page would show it as running for ever. So take a breath, and look again later.
         """
-        await self.interrupt()
-        await asyncio.sleep(EARLY_S)
-        run = self._runs.get(msg_id)
-        if run is not None and not run.finished and self.is_running(msg_id):
+        for wait in (BREATH_S, EARLY_S):
+            await asyncio.sleep(wait)
+            run = self._runs.get(msg_id)
+            if run is None or run.finished or not self.is_running(msg_id):
+                return
             await self.interrupt()
 
     async def ready(self, timeout_s: float = 60.0) -> None:
@@ -369,6 +386,8 @@ class KernelLink:
             run.lose()
         self._runs.clear()
         self._doomed.clear()
+        for task in self._tasks:
+            task.cancel()
 
     def _check_open(self) -> None:
         if self.closed:
@@ -450,9 +469,7 @@ class KernelLink:
             self._run(parent_id).hear(msg_type, content)
         if parent_id in self._doomed and msg_type == "execute_input":
             self._doomed.discard(parent_id)
-            task = asyncio.get_running_loop().create_task(self._interrupt_early(parent_id))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin_to_stop(parent_id)
 
     def _begin_anew(self) -> None:
         self._lose_runs()
