@@ -13,15 +13,20 @@ from typing import Annotated, Any, get_args
 from pydantic import Field, TypeAdapter, ValidationError
 
 from ..errors import MalformedFrame, UnknownCommand, UnsupportedVersion
-from .commands import Command
+from .commands import Command, MessageSend, QueueEdit, SessionSet
 from .content import Approval, Message, Part, QueueItem, Session, Task, Turn
 from .events import Event, TurnEnded
 from .frames import VERSION
+from .plain import sound
 
 COMMANDS: dict[str, type[Command]] = {cls.tag: cls for cls in get_args(Command)}
 EVENTS: dict[str, type[Event]] = {cls.tag: cls for cls in get_args(Event)}
 
-_MAX_CMD_ID = 200
+_MAX_ID = 200
+_MAX_TITLE = 500
+_MAX_PARTS = 100
+_SHOWN = 40
+"""How much of what was sent is repeated in the answer."""
 
 
 @cache
@@ -40,27 +45,43 @@ def decode_command(raw: str | bytes | dict[str, Any]) -> tuple[str, Command]:
     """
     data = _object(raw)
     if data.get("v") != VERSION:
-        raise UnsupportedVersion(f"This server speaks protocol {VERSION}, the frame says v={data.get('v')!r}.")
+        said = repr(data.get("v"))[:_SHOWN]
+        raise UnsupportedVersion(f"This server speaks protocol {VERSION}, the frame says v={said}.")
     cmd_id, tag, body = data.get("cmd_id"), data.get("type"), data.get("d", {})
-    if not isinstance(cmd_id, str) or not 0 < len(cmd_id) <= _MAX_CMD_ID:
+    if not isinstance(cmd_id, str) or not 0 < len(cmd_id) <= _MAX_ID:
         raise MalformedFrame("A command needs a cmd_id: a string of 1 to 200 characters.")
     if not isinstance(tag, str):
         raise MalformedFrame("A command needs a type.")
     if tag not in COMMANDS:
-        raise UnknownCommand(f"This server does not know the command {tag!r}.", cmd_id=cmd_id)
+        raise UnknownCommand(f"This server does not know the command {tag[:_SHOWN]!r}.", cmd_id=cmd_id)
     try:
-        return cmd_id, _adapter(COMMANDS[tag]).validate_python(body, strict=False)
+        command = _adapter(COMMANDS[tag]).validate_python(body, strict=False)
     except ValidationError as error:
         raise MalformedFrame(f"{tag}: {_first_fault(error)}") from None
+    _check_limits(command)
+    return cmd_id, command
+
+
+def _check_limits(command: Command) -> None:
+    """Refuse what is well formed, but more than anybody means."""
+    match command:
+        case MessageSend(id=message_id) if not 0 < len(message_id) <= _MAX_ID:
+            raise MalformedFrame(f"message.send: id: a string of 1 to {_MAX_ID} characters.")
+        case MessageSend(parts=parts) | QueueEdit(parts=parts) if len(parts) > _MAX_PARTS:
+            raise MalformedFrame(f"{command.tag}: parts: at most {_MAX_PARTS}.")
+        case SessionSet(title=str(title)) if len(title) > _MAX_TITLE:
+            raise MalformedFrame(f"session.set: title: at most {_MAX_TITLE} characters.")
+        case SessionSet(model=str(model)) if not 0 < len(model) <= _MAX_ID:
+            raise MalformedFrame(f"session.set: model: a string of 1 to {_MAX_ID} characters.")
+        case _:
+            pass
 
 
 def _object(raw: str | bytes | dict[str, Any]) -> dict[str, Any]:
-    if isinstance(raw, dict):
-        return raw
     try:
-        data = json.loads(raw)
+        data = sound(raw if isinstance(raw, dict) else json.loads(raw))
     except (ValueError, RecursionError):
-        raise MalformedFrame("The frame is not JSON.") from None
+        raise MalformedFrame("The frame is not JSON that could be kept.") from None
     if not isinstance(data, dict):
         raise MalformedFrame("The frame is not a JSON object.")
     return data  # pyright: ignore[reportUnknownVariableType] -- free-form JSON
