@@ -16,6 +16,7 @@
     └── StoreError                  shown to the user
         ├── StoreTooNew             store_too_new
         ├── StoreLocked             store_locked
+        ├── StoreDamaged            store_damaged
         └── StoreUnwritable         store_unwritable
 
 ``code`` is what programs match on and never changes once released; the
@@ -132,6 +133,12 @@ class StoreLocked(StoreError):
     """Another server owns this session."""
 
     code = "store_locked"
+
+
+class StoreDamaged(StoreError):
+    """The file is not the database it should be."""
+
+    code = "store_damaged"
 
 
 class StoreUnwritable(StoreError):

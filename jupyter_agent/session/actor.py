@@ -51,6 +51,7 @@ from ..protocol.content import Json, Message, OutcomeKind, QueueItem, Road, Task
 from ..protocol.events import (
     Ack,
     CaughtUp,
+    Error,
     ErrorInfo,
     MessageAdded,
     QueueUpdated,
@@ -98,6 +99,9 @@ class Envelope:
     reply: Callable[[Ack], None]
 
 
+_CLOSING = SessionFailed("The session is being closed.", code="closing", hint="Try again in a moment.")
+
+
 class SessionActor:
     """See the module. ``activate`` makes one; ``sleep`` ends it."""
 
@@ -127,6 +131,7 @@ class SessionActor:
         self.folder = store.folder
         self._inbox: asyncio.Queue[Envelope] = asyncio.Queue()
         self._taking = False
+        self._over: AgentError | None = None
         self._acks: dict[str, Ack] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn_task: asyncio.Task[None] | None = None
@@ -143,8 +148,7 @@ class SessionActor:
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"jupyter-agent-{session_id[-6:]}")
         loop = asyncio.get_running_loop()
         try:
-            store = await loop.run_in_executor(thread, SessionStore.open, folder)
-            loaded = await loop.run_in_executor(thread, lambda: reading.load(store.db.conn))
+            store, loaded = await loop.run_in_executor(thread, SessionStore.wake, folder)
         except BaseException:
             thread.shutdown(wait=False)
             raise
@@ -155,7 +159,10 @@ class SessionActor:
     def resume(self) -> None:
         """Settle what a former owner left running; a turn that awaits the user goes on waiting."""
         turn = self.state.turn
-        if turn is not None and turn.status != "awaiting":
+        if turn is None:
+            return
+        # A call that ran beside the question was cut off, and nobody knows how far it came: it is not run again.
+        if turn.status != "awaiting" or any(call.state == "executing" for call in self.state.calls):
             outcome: OutcomeKind = "stopped" if turn.status == "stopping" else "interrupted"
             self.end_turn(outcome, resume_queue=False)
 
@@ -165,17 +172,20 @@ class SessionActor:
         at_rest = self._turn_task is None and not self._taking and self._inbox.empty()
         return at_rest and not self._tasks and self.journal.clean
 
-    async def sleep(self) -> None:
-        """Commit, close the database, end."""
+    async def sleep(self, why: AgentError | None = None) -> None:
+        """Commit, close the database, end. Whoever still asks is told ``why``."""
+        self._over = self._over or why or _CLOSING
         self._pump.cancel()
         if self._turn_task is not None:
             self._turn_task.cancel()
         await asyncio.gather(self._pump, *self._tasks, *filter(None, [self._turn_task]), return_exceptions=True)
+        self._refuse_waiting()
         await self.journal.close()
         self._thread.shutdown(wait=False)
 
-    def abandon(self) -> None:
+    def abandon(self, why: AgentError) -> None:
         """Drop everything at once: the database refused."""
+        self._over = why
         self._pump.cancel()
         if self._turn_task is not None:
             self._turn_task.cancel()
@@ -211,7 +221,10 @@ class SessionActor:
     def submit(self, envelope: Envelope) -> None:
         """Put a command into the inbox."""
         self.used_at = asyncio.get_running_loop().time()
-        self._inbox.put_nowait(envelope)
+        if self._over is not None:
+            self._refuse(envelope, self._over)
+        else:
+            self._inbox.put_nowait(envelope)
 
     def subscribe(self, connection: Connection, command: Subscribe) -> None:
         """Bring a view up to date: register first, read then, so that nothing falls between."""
@@ -220,6 +233,15 @@ class SessionActor:
         self.spawn(self._catch_up(connection, token, command))
 
     async def _catch_up(self, connection: Connection, token: int, command: Subscribe) -> None:
+        try:
+            frames, seq = await self._what_was_missed(command)
+        except AgentError as error:
+            connection.send(Error(code=error.code, message=error.message, hint=error.hint))
+        else:
+            connection.end_sync(token, frames, seq)
+
+    async def _what_was_missed(self, command: Subscribe) -> tuple[list[Frame], int]:
+        """Return what brings a view up to date, and to which seq. Raises ``StoreError``."""
         settings = self.services.settings
         page = min(max(command.page, 1), 200)
         replayed = None
@@ -243,7 +265,7 @@ class SessionActor:
             frame = {"v": 1, "sid": self.id, "ep": self.state.ep, "ts": now_ms(), "turn": None}
             frames = [Frame({**frame, "type": "snapshot", "d": snap})]
         frames.append(transient(self.id, self.state.ep, now_ms(), CaughtUp(seq=seq)))
-        connection.end_sync(token, frames, seq)
+        return frames, seq
 
     async def _take_commands(self) -> None:
         while True:
@@ -252,15 +274,24 @@ class SessionActor:
             try:
                 await self._take(envelope)
             except asyncio.CancelledError:
+                self._refuse(envelope, self._over or _CLOSING)
                 raise
+            except AgentError as error:
+                self._refuse(envelope, error)
             except Exception:
                 log.exception("Session %s could not handle %s", self.id, envelope.command.tag)
-                error = ErrorInfo(
-                    code="internal", message="The server could not handle this command; its log says why."
-                )
-                envelope.reply(Ack(cmd_id=envelope.cmd_id, status="rejected", error=error))
+                self._refuse(envelope, AgentError("The server could not handle this command; its log says why."))
             finally:
                 self._taking = False
+
+    def _refuse(self, envelope: Envelope, error: AgentError) -> None:
+        """Answer a command that changed nothing and is not remembered."""
+        info = ErrorInfo(code=error.code, message=error.message, hint=error.hint)
+        envelope.reply(Ack(cmd_id=envelope.cmd_id, status="rejected", error=info))
+
+    def _refuse_waiting(self) -> None:
+        while not self._inbox.empty():
+            self._refuse(self._inbox.get_nowait(), self._over or _CLOSING)
 
     async def _take(self, envelope: Envelope) -> None:
         command, message_id = envelope.command, None
@@ -275,6 +306,8 @@ class SessionActor:
             envelope.reply(replace(before, cmd_id=envelope.cmd_id, status="duplicate", original=original))
             return
         try:
+            if message_id is not None and await self._is_taken(message_id):
+                raise CommandRejected("There is another message with this id.", code="id_taken")
             attachments = await self._attachments(command)
             result = self._handle(envelope, attachments)
         except AgentError as refused:
@@ -291,6 +324,9 @@ class SessionActor:
             return None
         error = ErrorInfo(**stored["error"]) if stored.get("error") else None
         return Ack(cmd_id=cmd_id, status=stored["status"], result=stored["result"], error=error)
+
+    async def _is_taken(self, message_id: str) -> bool:
+        return await self.journal.read(lambda store: reading.has_message(store.db.conn, message_id))
 
     def _settle(self, envelope: Envelope, ack: Ack, message_id: str | None) -> None:
         """Store the command with its ack; answer when that is on disk."""

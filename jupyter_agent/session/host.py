@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -42,7 +43,7 @@ from ..protocol.ids import is_session_id, new_id, now_ms
 from ..protocol.plain import to_plain
 from ..settings import Settings
 from ..store.index import SessionIndex, State
-from ..store.store import BLOBS, SessionStore
+from ..store.store import BLOBS, SessionStore, as_store_error
 from ..tools.toolbox import Toolbox
 from .actor import Envelope, Services, SessionActor
 from .connection import Connection, Guard, Sink
@@ -77,10 +78,16 @@ class SessionHost:
 
     async def _indexed(self, question: Callable[[SessionIndex], T]) -> T:
         def ask() -> T:
-            if self._index is None:
-                self._index = SessionIndex(self._sessions_dir)
-                self._index.reconcile()
-            return question(self._index)
+            try:
+                if self._index is None:
+                    self._index = SessionIndex.open(self._sessions_dir)
+                    self._index.reconcile()
+                return question(self._index)
+            except sqlite3.Error as error:
+                if self._index is not None:
+                    self._index.close()
+                    self._index = None  # Opened anew, or made anew, for the next question.
+                raise as_store_error(error) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._index_thread, ask)
 
@@ -163,10 +170,9 @@ class SessionHost:
         room = self._rooms.get(session_id) or self._room(session_id)
         async with room.lock:
             if room.actor is not None:
-                await room.actor.sleep()
-                room.actor = None
-            folder = self._sessions_dir / session_id
-            await asyncio.to_thread(lambda: SessionStore.open(folder).destroy())
+                actor, room.actor = room.actor, None
+                await actor.sleep(SessionNotFound("The session was deleted."))
+            await asyncio.to_thread(SessionStore.remove, self._sessions_dir / session_id)
         await self._indexed(lambda index: index.remove(session_id))
         for connection in list(room.connections):
             connection.send(SessionDeleted())
@@ -233,7 +239,7 @@ class SessionHost:
         log.error("Session %s could not be stored: %s", room.session_id, error.message)
         if room.actor is actor:
             room.actor = None
-        actor.abandon()
+        actor.abandon(error)
         self._spawn(self._bury(room, actor))
         for connection in list(room.connections):
             connection.send(Error(code=error.code, message=error.message, hint=error.hint))

@@ -188,8 +188,8 @@ class Journal:
         await done
 
     async def read(self, question: Callable[[SessionStore], T]) -> T:
-        """Ask the database, after the commits that are under way."""
-        return await self._loop.run_in_executor(self._thread, question, self._store)
+        """Ask the database, after the commits that are under way. Raises ``StoreError``."""
+        return await self._loop.run_in_executor(self._thread, self._store.ask, question)
 
     @property
     def clean(self) -> bool:

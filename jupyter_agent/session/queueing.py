@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ..errors import CommandRejected
 from ..protocol.commands import QueueEdit, QueueRemove, QueueReorder, QueueResume, QueueSendNow, TurnStop
 from ..protocol.content import Json, OutcomeKind, QueueItem
+from ..protocol.events import Notice
 from ..protocol.plain import to_plain
 from .said import parts_of, said_to_model
 
@@ -97,6 +98,12 @@ def after_turn(actor: SessionActor, outcome: OutcomeKind, *, resume: bool) -> No
 def start_next(actor: SessionActor) -> None:
     """Take the first item and start its turn, in one transaction."""
     first, *rest = actor.state.queue
-    said = said_to_model(actor.folder, first.parts)
+    try:
+        said = said_to_model(actor.folder, first.parts)
+    except CommandRejected as error:
+        # The user decides: edit the message, or take it back.
+        actor.journal.record(Notice(level="error", code=error.code, text=error.message))
+        actor.put_queue(actor.state.queue, paused=True)
+        return
     actor.put_queue(rest)
     actor.start_turn("queue", first.message_id, list(first.parts), said)

@@ -11,11 +11,14 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Literal
 
+from ..errors import StoreDamaged, StoreError, StoreUnwritable
 from ..protocol.frames import dump_json
 from ..protocol.ids import is_session_id
 from . import reading
 from .schema import index_migrations
-from .store import DB_NAME, connect
+from .store import DB_NAME, DISK_HINT, as_store_error, connect
+
+INDEX_NAME = "index.db"
 
 Wire = dict[str, Any]
 State = Literal["active", "archived", "all"]
@@ -27,9 +30,26 @@ class SessionIndex:
 
     def __init__(self, sessions_dir: Path) -> None:
         self._dir = sessions_dir
-        sessions_dir.mkdir(parents=True, exist_ok=True)
-        self._db = connect(sessions_dir.parent / "index.db")
-        index_migrations.apply(self._db)
+        try:
+            sessions_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnwritable(f"The data directory cannot be used: {error.strerror}.", hint=DISK_HINT) from None
+        self._db = connect(sessions_dir.parent / INDEX_NAME)
+        try:
+            index_migrations.apply(self._db)
+        except sqlite3.Error as error:
+            self._db.conn.close()
+            raise as_store_error(error) from error
+
+    @classmethod
+    def open(cls, sessions_dir: Path) -> SessionIndex:
+        """Open the list; a damaged one is begun anew. Raises ``StoreError``."""
+        try:
+            return cls(sessions_dir)
+        except StoreDamaged:
+            for end in ("", "-wal", "-shm"):
+                (sessions_dir.parent / f"{INDEX_NAME}{end}").unlink(missing_ok=True)
+            return cls(sessions_dir)
 
     def close(self) -> None:
         """Close the database."""
@@ -99,7 +119,7 @@ class SessionIndex:
                 facts = reading.snapshot(db.conn, page=1, page_bytes=0)["session"]
             finally:
                 db.conn.close()
-        except (sqlite3.Error, OSError, TypeError, ValueError):
+        except (sqlite3.Error, StoreError, OSError, TypeError, ValueError):
             return False  # A damaged or half-made session stays out of the list; its folder is not touched.
         self.put(facts)
         return True

@@ -248,6 +248,11 @@ def api_history(conn: sqlite3.Connection) -> list[tuple[str, list[Wire]]]:
     return [(role, json.loads(body)) for role, body in rows]
 
 
+def has_message(conn: sqlite3.Connection, message_id: str) -> bool:
+    """Tell whether a message has this id."""
+    return conn.execute("SELECT 1 FROM messages WHERE id=?", (message_id,)).fetchone() is not None
+
+
 def find_ack(conn: sqlite3.Connection, cmd_id: str, message_id: str | None) -> Wire | None:
     """Return the ack a command got before, by its id or by the message it sent."""
     row = conn.execute("SELECT ack FROM commands WHERE cmd_id=?", (cmd_id,)).fetchone()

@@ -16,17 +16,19 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import uuid
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 from sqlite_utils import Database
 
-from ..errors import StoreError, StoreLocked, StoreTooNew, StoreUnwritable
+from ..errors import StoreDamaged, StoreError, StoreLocked, StoreTooNew, StoreUnwritable
 from ..protocol.content import Session
 from ..protocol.events import Event, MessageUpdated, PartDelta, PartDone, ToolStateChanged, TurnEnded
 from ..protocol.frames import Recorded, dump_json
 from ..protocol.plain import to_plain
+from . import reading
 from .projection import project, put_meta
 from .schema import APPLICATION_ID, SCHEMA_VERSION, session_migrations
 from .writes import Batch, Call, Decide, PutBlocks, PutCall, PutCommand, PutMeta, PutSession, Write
@@ -34,6 +36,11 @@ from .writes import Batch, Call, Decide, PutBlocks, PutCall, PutCommand, PutMeta
 DB_NAME = "session.db"
 LOCK_NAME = "session.lock"
 BLOBS = "blobs"
+
+DISK_HINT = "Check the disk's free space and the permissions of the data directory."
+_DAMAGE_HINT = "Put its file back from a backup, or delete the session."
+
+T = TypeVar("T")
 
 
 class SessionStore:
@@ -56,30 +63,46 @@ class SessionStore:
         except OSError as error:
             raise StoreUnwritable(
                 f"The session could not be stored: {error.strerror}.",
-                hint="Check the disk and the permissions of the data directory.",
+                hint=DISK_HINT,
             ) from None
-        store = cls.open(folder)
+        store = cls.open(folder, new=True)
         store.commit(
             Batch(writes=[PutMeta(key="epoch", value=str(uuid.uuid4())), PutSession(session=session)], full=True)
         )
         return store
 
     @classmethod
-    def open(cls, folder: Path) -> SessionStore:
-        """Own the session of this folder. Raises ``StoreLocked``, ``StoreTooNew`` or ``StoreError``."""
-        lock = FileLock(str(folder / LOCK_NAME), thread_local=False)
+    def open(cls, folder: Path, *, new: bool = False) -> SessionStore:
+        """Own the session of this folder. Raises ``StoreError``, for a folder without a database too."""
+        lock = _locked(folder)
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise StoreLocked(
-                "Another Jupyter server has this session open.", hint="Close it there, then try again."
-            ) from None
-        try:
+            if not new and not (folder / DB_NAME).is_file():
+                raise StoreDamaged("The session's database is missing.", hint=_DAMAGE_HINT)
             db = connect(folder / DB_NAME)
-            _migrate(db)
-            return cls(folder, db, lock, _take_over(db))
+            try:
+                _migrate(db)
+                return cls(folder, db, lock, _take_over(db))
+            except sqlite3.Error as error:
+                db.conn.close()
+                raise as_store_error(error) from error
+            except BaseException:
+                db.conn.close()
+                raise
         except BaseException:
             lock.release()
+            raise
+
+    @classmethod
+    def wake(cls, folder: Path) -> tuple[SessionStore, reading.Loaded]:
+        """Own the session of this folder and read what it is in the middle of. Raises ``StoreError``."""
+        store = cls.open(folder)
+        try:
+            return store, store.ask(lambda store: reading.load(store.db.conn))
+        except (TypeError, ValueError, LookupError) as error:
+            store.close()
+            raise StoreDamaged("The session's database cannot be read.", hint=_DAMAGE_HINT) from error
+        except BaseException:
+            store.close()
             raise
 
     def close(self) -> None:
@@ -89,11 +112,20 @@ class SessionStore:
         finally:
             self._lock.release()
 
-    def destroy(self) -> None:
-        """Delete the session from the disk."""
-        self.db.conn.close()
-        self._lock.release()
-        shutil.rmtree(self.folder, ignore_errors=True)
+    @staticmethod
+    def remove(folder: Path) -> None:
+        """Delete a session that nobody has open, damaged or not, from the disk. Raises ``StoreError``."""
+        _locked(folder).release()
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            raise StoreUnwritable("The session could not be deleted.", hint=DISK_HINT)
+
+    def ask(self, question: Callable[[SessionStore], T]) -> T:
+        """Answer from the database. Raises ``StoreError``."""
+        try:
+            return question(self)
+        except sqlite3.Error as error:
+            raise as_store_error(error) from error
 
     # -- the one way to write ----------------------------------------------------
 
@@ -175,6 +207,7 @@ class SessionStore:
 def connect(path: Path, *, read_only: bool = False) -> Database:
     """Open a database the way all of ours are opened: WAL, foreign keys, our own transactions."""
     mode = "ro" if read_only else "rwc"
+    conn = None
     try:
         conn = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
@@ -186,19 +219,36 @@ def connect(path: Path, *, read_only: bool = False) -> Database:
             conn.execute("PRAGMA synchronous=NORMAL")
             conn.execute("PRAGMA foreign_keys=ON")
     except sqlite3.Error as error:
+        if conn is not None:
+            conn.close()
         raise as_store_error(error) from error
     return Database(conn, execute_plugins=False)
+
+
+def _locked(folder: Path) -> FileLock:
+    lock = FileLock(str(folder / LOCK_NAME), thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StoreLocked(
+            "Another Jupyter server has this session open.", hint="Close it there, then try again."
+        ) from None
+    except OSError as error:
+        raise StoreUnwritable(f"The session could not be opened: {error.strerror}.", hint=DISK_HINT) from None
+    return lock
 
 
 def as_store_error(error: sqlite3.Error) -> StoreError:
     """Return SQLite's complaint as something a user can act on."""
     text = str(error)
     name = getattr(error, "sqlite_errorname", "")
-    if name in {"SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_IOERR"} or "readonly" in text:
+    if name.startswith(("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_IOERR")) or "readonly" in text:
         return StoreUnwritable(
             f"The session could not be stored: {text}.",
-            hint="Check the disk's free space and the permissions of the data directory.",
+            hint=DISK_HINT,
         )
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return StoreDamaged(f"The session's database is damaged: {text}.", hint=_DAMAGE_HINT)
     return StoreError(f"The session's database refused: {text}.")
 
 

@@ -32,8 +32,9 @@ async def turn(model_server: ModelServer, folder: Path, *answers: Any, after: st
             await view.say("go")
             view.first = await view.event("turn.ended")
             view.parts = view.view["messages"][-1]["parts"]
+            heard = len(view.events)
             await view.say("and now?")
-            await view.event(lambda e: e["type"] == "turn.ended" and len(view.ended) == 2)
+            await view.event("turn.ended", after=heard)
             assert view.text == after
             view.same_story_as(await view.subscribe())
             await host.messages(session.id)

@@ -1,0 +1,195 @@
+"""Disks that are full, files that are damaged or gone: an error in words with a code, never a traceback."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jupyter_agent.errors import SessionNotFound, StoreError
+from jupyter_agent.session.host import SessionHost
+from tests.model_server import ModelServer, Reply, Text, ToolUse
+from tests.session.test_host import hosting, until, viewing
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture(autouse=True)
+def no_traceback(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """What happens to files is no surprise to us."""
+    yield
+    assert "Traceback" not in caplog.text
+
+
+def garbage(folder: Path) -> None:
+    (folder / "session.db").write_bytes(b"this was a database once " * 500)
+
+
+def beheaded(folder: Path) -> None:
+    data = bytearray((folder / "session.db").read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    (folder / "session.db").write_bytes(data)
+
+
+def emptied(folder: Path) -> None:
+    (folder / "session.db").write_bytes(b"")
+
+
+def missing(folder: Path) -> None:
+    (folder / "session.db").unlink()
+
+
+def no_facts(folder: Path) -> None:
+    with sqlite3.connect(folder / "session.db") as db:
+        db.execute("DELETE FROM meta WHERE key='session'")
+    db.close()
+
+
+def odd_facts(folder: Path) -> None:
+    with sqlite3.connect(folder / "session.db") as db:
+        db.execute("UPDATE meta SET value='[1' WHERE key='session'")
+    db.close()
+
+
+def no_table(folder: Path) -> None:
+    with sqlite3.connect(folder / "session.db") as db:
+        db.execute("DROP TABLE queue")
+    db.close()
+
+
+Harm = Callable[[Path], None]
+HARMS: list[Harm] = [garbage, beheaded, emptied, missing, no_facts, odd_facts, no_table]
+
+
+async def asleep(host: SessionHost, tmp_path: Path) -> tuple[str, Path]:
+    """Make a session and let it sleep."""
+    session = await host.create(title="Once whole")
+    return session.id, tmp_path / "data" / "sessions" / session.id
+
+
+@pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm.__name__)
+async def test_a_damaged_session_says_so_on_every_road_and_can_be_deleted(
+    model_server: ModelServer, tmp_path: Path, harm: Harm
+) -> None:
+    async with hosting(model_server, tmp_path) as host:
+        session_id, folder = await asleep(host, tmp_path)
+        harm(folder)
+        for _ in range(2):
+            with pytest.raises(StoreError) as refused:
+                await host.session(session_id)
+            assert refused.value.code in ("store_damaged", "store_error")
+        heard: list[dict[str, Any]] = []
+        connection = host.connect(session_id, lambda frame: heard.append(frame.data), user="me", road="panel")
+        connection.receive({"v": 1, "cmd_id": "c", "type": "subscribe", "d": {}})
+        connection.receive({"v": 1, "cmd_id": "d", "type": "history", "d": {}})
+        await until(lambda: len(heard) == 2)
+        assert {frame["type"] for frame in heard} == {"error", "ack"}
+        await host.delete(session_id)
+        assert not folder.exists()
+        with pytest.raises(SessionNotFound):
+            await host.session(session_id)
+
+
+async def test_a_session_damaged_while_awake_says_so(model_server: ModelServer, tmp_path: Path) -> None:
+    async with hosting(model_server, tmp_path, idle_s=60.0) as host:
+        session_id, folder = await asleep(host, tmp_path)
+        async with viewing(host, session_id) as view:
+            with sqlite3.connect(folder / "session.db") as db:
+                db.execute("DROP TABLE commands")
+            db.close()
+            ack = await view.ask("message.send", id="m1", parts=[{"type": "text", "text": "hello"}])
+            assert (ack["status"], ack["error"]["code"]) == ("rejected", "store_error")
+
+
+async def test_a_session_whose_folder_was_removed_is_not_found(model_server: ModelServer, tmp_path: Path) -> None:
+    async with hosting(model_server, tmp_path) as host:
+        session_id, folder = await asleep(host, tmp_path)
+        shutil.rmtree(folder)
+        with pytest.raises(SessionNotFound):
+            await host.session(session_id)
+
+
+async def test_a_full_disk_is_told_and_the_turn_ends_once_there_is_room(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    model_server.script([Reply(Text("x" * 200_000)), "Now it fits."])
+    async with hosting(model_server, tmp_path, idle_s=60.0) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            actor = await host.get(session.id)
+            connection = actor.journal._store.db.conn  # pyright: ignore[reportPrivateUsage] -- the disk is at the database's end
+            pages = connection.execute("PRAGMA page_count").fetchone()[0]
+            connection.execute(f"PRAGMA max_page_count={pages + 8}")
+            await view.say("go")
+            error = await view.event("error")
+            assert error["d"]["code"] == "store_unwritable"
+            assert "free space" in error["d"]["hint"]
+            await view.event("resync")
+            snapshot = (await view.subscribe())["d"]
+            assert snapshot["turn"] is None
+            assert snapshot["last_outcome"]["outcome"] == "interrupted"
+            heard = len(view.events)
+            await view.say("again")
+            await view.event("turn.ended", after=heard, outcome="completed")
+            assert view.text == "Now it fits."
+    assert model_server.refusals == []
+
+
+async def test_a_data_directory_that_cannot_be_used_is_told(model_server: ModelServer, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file, not a directory")
+    async with hosting(model_server, tmp_path) as host:
+        with pytest.raises(StoreError, match="could not be stored"):
+            await host.create()
+        with pytest.raises(StoreError, match="cannot be used"):
+            await host.list_sessions()
+
+
+async def test_a_damaged_list_is_made_anew(model_server: ModelServer, tmp_path: Path) -> None:
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create()
+    (tmp_path / "data" / "index.db").write_bytes(b"no list " * 1000)
+    async with hosting(model_server, tmp_path) as host:
+        assert [found.id for found in (await host.list_sessions())[0]] == [session.id]
+
+
+async def test_a_list_that_is_damaged_in_use_is_made_anew(model_server: ModelServer, tmp_path: Path) -> None:
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create()
+        with sqlite3.connect(tmp_path / "data" / "index.db") as db:
+            db.execute("DROP TABLE sessions")
+        db.close()
+        with pytest.raises(StoreError):
+            await host.list_sessions()
+        for file in (tmp_path / "data").glob("index.db*"):
+            file.unlink()
+        assert [found.id for found in (await host.list_sessions())[0]] == [session.id]
+
+
+async def test_a_call_cut_off_beside_an_open_question_is_not_run_again(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    calls = [ToolUse("create_task", {"title": "One"}), ToolUse("exit_plan", {"plan": "Do it."})]
+    model_server.script([Reply(*calls), "Fine."])
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create(mode="plan")
+        async with viewing(host, session.id) as view:
+            await view.say("plan")
+            await view.event("turn.status", status="awaiting")
+            await view.event("task.updated")
+            await view.event(lambda e: e["type"] == "tool.state" and e["d"]["state"] == "output-available")
+    with sqlite3.connect(tmp_path / "data" / "sessions" / session.id / "session.db") as db:
+        # As if the server had died while the first call ran.
+        db.execute("UPDATE tool_calls SET state='executing', result=NULL WHERE name='create_task'")
+    db.close()
+    async with hosting(model_server, tmp_path) as host, viewing(host, session.id) as view:
+        assert view.view["turn"] is None
+        assert view.view["approvals"] == []
+        assert view.view["last_outcome"]["outcome"] == "interrupted"
+        await view.say("go on")
+        await view.event("turn.ended", outcome="completed")
+        assert len(view.view["tasks"]) == 1
+    assert model_server.refusals == []
