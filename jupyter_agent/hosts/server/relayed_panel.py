@@ -18,7 +18,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from ...errors import AgentError, SessionNotFound
+from ...errors import AgentError, MalformedFrame, SessionNotFound
 from ...protocol.commands import ApprovalAnswer, Command, SessionSet
 from ...protocol.events import Error, ErrorInfo, Hb
 from ...protocol.frames import Frame, dump_json, transient
@@ -38,6 +38,7 @@ Json = dict[str, Any]
 
 _LINGER_S = 60.0
 """Heartbeats go on for this long after a turn: the lost tail may be its end."""
+FACTS_S = 0.05
 _FACTS = ("mode", "model", "status", "title")
 _TURN_TO_SESSION = {"running": "streaming", "awaiting": "awaiting", "recovering": "recovering", "stopping": "streaming"}
 
@@ -72,6 +73,7 @@ class RelayedPanel:
         find_notebook: Callable[[], Awaitable[str]],
         user: str,
         may_write: bool,
+        may_execute: bool,
         log: Any,
     ) -> None:
         self.panel_id = panel_id
@@ -81,6 +83,7 @@ class RelayedPanel:
         self._find_notebook = find_notebook
         self._user = user
         self._may_write = may_write
+        self._may_execute = may_execute
         self._log = log
         self._session_id: str | None = None
         self._connection: Connection | None = None
@@ -95,6 +98,7 @@ class RelayedPanel:
         self._seq = 0
         self._lively_until = 0.0
         self._heartbeat: asyncio.TimerHandle | None = None
+        self._telling: asyncio.TimerHandle | None = None
         self._outbox = Outbox(
             self._send_frames,
             flush_s=settings.comm_flush_ms / 1000,
@@ -119,8 +123,9 @@ class RelayedPanel:
         """Let go; the session and its turn go on without this view."""
         self._task.cancel()
         self._outbox.close()
-        if self._heartbeat is not None:
-            self._heartbeat.cancel()
+        for timer in (self._heartbeat, self._telling):
+            if timer is not None:
+                timer.cancel()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -190,7 +195,7 @@ class RelayedPanel:
     def _command(self, command: Json) -> None:
         if self._connection is None:
             raise AgentError("The panel is not attached to a session.", code="detached", hint="Run its cell again.")
-        if len(dump_json(command)) > self._settings.frame_bytes:
+        if _size(command) > self._settings.frame_bytes:
             raise AgentError("The message is too large.", code="too_large", hint="Attach it as a file.")
         match command:
             case {"type": "subscribe"}:
@@ -221,7 +226,7 @@ class RelayedPanel:
             case ApprovalAnswer() | SessionSet(mode=str()) if self._link.runs_our_code():
                 return _OWN_CODE
             case _:
-                return refusal(command, may_write=self._may_write, may_execute=self._may_write)
+                return refusal(command, may_write=self._may_write, may_execute=self._may_execute)
 
     # -- from the session --------------------------------------------------------------
 
@@ -230,9 +235,11 @@ class RelayedPanel:
         self._ep = data.get("ep") or self._ep
         for event in _events(data):
             self._follow(event)
-        self._tell_facts()
         if self._is_for_the_page(data):
             self._outbox.add(data)
+        if self._telling is None:
+            # Traits are looked at now and then; an answer's first words are waited for, and go before them.
+            self._telling = asyncio.get_running_loop().call_later(FACTS_S, self._tell_facts)
 
     def _is_for_the_page(self, data: Json) -> bool:
         if data.get("type") == "ack":
@@ -287,6 +294,9 @@ class RelayedPanel:
 
     def _tell_facts(self) -> None:
         """Send the traits that changed."""
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
         if self._session_id is None:
             return
         facts = {"session_id": self._session_id, **self._facts}
@@ -323,6 +333,13 @@ class RelayedPanel:
         self._heartbeat = loop.call_later(self._settings.comm_heartbeat_s, self._beat)
         if self._page_listens:
             self._outbox.add(transient(self._session_id or "", self._ep, now_ms(), Hb(seq=self._seq)).data)
+
+
+def _size(command: Json) -> int:
+    try:
+        return len(dump_json(command))
+    except (ValueError, RecursionError):
+        raise MalformedFrame("The command is not JSON that could be kept.") from None
 
 
 def _events(data: Json) -> Iterator[Json]:
