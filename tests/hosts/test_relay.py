@@ -72,6 +72,7 @@ async def test_asked_and_stopped_in_one_breath_is_stopped(slow_page: Page) -> No
 
 @pytest.mark.parametrize("cell", ["import time; time.sleep(30)", "while True: pass"])
 async def test_frames_and_stop_pass_a_busy_kernel(slow_page: Page, cell: str) -> None:
+    slow_page.needs_subshell()
     panel = await slow_page.open_panel()
     await panel.subscribe()
     running = slow_page.run(cell, "cell-2")
@@ -218,6 +219,7 @@ async def test_while_the_agents_own_code_runs_a_comm_changes_no_mode_and_approve
     server: RunningServer,
 ) -> None:
     async with server.notebook_page("own_code.ipynb", [_BROKEN]) as page:
+        page.needs_subshell()
         panel = await page.open_panel()
         session_id = (await panel.subscribe())["session"]["id"]
         panel.command("message.send", id="msg_fix", parts=[{"type": "text", "text": "Fix the failing cell"}])
