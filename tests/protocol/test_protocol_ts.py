@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import jsonschema
+import pydantic
 import pytest
 
 from jupyter_agent.protocol.__main__ import wire_schema
@@ -73,6 +74,10 @@ def test_the_schema_refuses_an_event_that_does_not_exist() -> None:
         check({"v": 1, "sid": "s", "ep": "e", "ts": 1, "turn": None, "type": "part.invented", "d": {}})
 
 
+@pytest.mark.skipif(
+    tuple(map(int, pydantic.VERSION.split(".")[:2])) < (2, 13),
+    reason="this version of pydantic leaves the docstrings out of the schema, and the file was made with them",
+)
 def test_the_typescript_types_are_fresh() -> None:
     node = shutil.which("node", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
     assert node is not None, "Node is missing: run the tests with `make test`."
