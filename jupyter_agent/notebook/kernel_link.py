@@ -366,11 +366,14 @@ class KernelLink:
     def _say_hello(self) -> None:
         # A subscription is only there once something was heard on it, so the
         # request that makes the kernel speak is repeated until it does.
-        if self._hello is not None:
-            self._hello.cancel()
         if self.closed or self._ready.is_set():
             return
         self._send(self._control, "kernel_info_request", {})
+        self._say_hello_later()
+
+    def _say_hello_later(self) -> None:
+        if self._hello is not None:
+            self._hello.cancel()
         self._hello = asyncio.get_running_loop().call_later(HELLO_INTERVAL_S, self._say_hello)
 
     def _close_sockets(self) -> None:
@@ -462,7 +465,8 @@ class KernelLink:
                 self._ended_session = message["header"].get("session")
                 self._probes.clear()
                 self._ready.clear()
-                self._say_hello()
+                # Not at once: a kernel that is asked something on its way out complains in the server's log.
+                self._say_hello_later()
             case _:
                 pass
         if parent_id is not None and parent.get("msg_type") == "execute_request":
