@@ -107,7 +107,7 @@ class TabConnection:
         """Take a message from the page. Never raises: what is malformed is dropped."""
         try:
             self._tabs.heard(self, message)
-        except (TypeError, ValueError, KeyError, AttributeError):
+        except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, RecursionError):
             log.debug("dropped a malformed message of a page", exc_info=True)
 
     def close(self) -> None:

@@ -29,6 +29,7 @@ from ...errors import (
     StoreError,
 )
 from ...protocol.ids import is_session_id
+from ...protocol.plain import sound
 from .engine import Engine
 
 AUTH_RESOURCE = "jupyter_agent"
@@ -132,9 +133,9 @@ class AgentHandler(APIHandler):
         if not raw:
             return {}
         try:
-            body = json.loads(raw)
+            body = sound(json.loads(raw))
         except (ValueError, RecursionError):
-            raise BadRequest("The body is not JSON.") from None
+            raise BadRequest("The body is not JSON that could be kept.") from None
         if not isinstance(body, dict):
             raise BadRequest("The body is not a JSON object.")
         return body  # pyright: ignore[reportUnknownVariableType] -- free-form JSON

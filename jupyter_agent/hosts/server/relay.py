@@ -43,10 +43,11 @@ class NoNotebook(AgentError):
 
 @dataclass(slots=True)
 class _Starter:
-    """The user who started a kernel, and whether they may do more than watch."""
+    """The user who started a kernel, and what they may do with sessions."""
 
     name: str = "unknown"
     may_write: bool = True
+    may_execute: bool = True
 
 
 @dataclass(slots=True)
@@ -150,8 +151,11 @@ class Relay:
         user = getattr(handler, "current_user", None)
         if user is None:
             return _Starter()
-        may_write = await ensure_async(self._authorizer.is_authorized(handler, user, "write", AUTH_RESOURCE))
-        return _Starter(name=str(user.username), may_write=bool(may_write))
+
+        async def may(action: str) -> bool:
+            return bool(await ensure_async(self._authorizer.is_authorized(handler, user, action, AUTH_RESOURCE)))
+
+        return _Starter(name=str(user.username), may_write=await may("write"), may_execute=await may("execute"))
 
     async def _await_listed(self, kernel_id: str) -> None:
         """Wait out the moment between a kernel's start event and its place in the manager's list."""
@@ -177,7 +181,7 @@ class Relay:
             self._drop_panels(kernel_id)
         elif state == "idle" and parent.get("msg_type") == RELAY:
             for panel in self._watches[kernel_id].panels.values():
-                panel.confirm(parent["msg_id"])
+                panel.confirm(str(parent.get("msg_id")))
 
     def _on_frame(self, kernel_id: str, content: Json) -> None:
         watch = self._watches[kernel_id]
@@ -206,6 +210,7 @@ class Relay:
             find_notebook=lambda: self._notebook_of(kernel_id),
             user=starter.name,
             may_write=starter.may_write,
+            may_execute=starter.may_execute,
             log=self._log,
         )
 

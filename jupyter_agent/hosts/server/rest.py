@@ -16,13 +16,14 @@ from ... import __version__
 from ...errors import SessionNotFound
 from ...protocol.ids import now_ms
 from ...protocol.plain import to_plain
-from .base import AgentHandler, BadRequest, NotAllowed, guarded, of_session
+from .base import AgentHandler, BadRequest, NotAllowed, TooLarge, guarded, of_session
 
 PROTOCOL = 1
 _MAX_PAGE = 200
 _STATES = ("active", "archived", "all")
 _MODES = ("plan", "build")
 _TITLE_CHARS = 500
+_PATH_CHARS = 4096
 
 
 class StatusHandler(AgentHandler):
@@ -60,6 +61,8 @@ class SessionsHandler(AgentHandler):
             raise BadRequest(f"state is one of {', '.join(_STATES)}.")
         limit = _limit(self.get_query_argument("limit", None), default=50)
         query = self.get_query_argument("q", "")
+        if len(query) > _TITLE_CHARS:
+            raise BadRequest(f"q has {_TITLE_CHARS} characters at most.")
         before = self.get_query_argument("before", None)
         host = await self.engine.host()
         sessions, has_more = await host.list_sessions(state, query, limit, before)
@@ -133,6 +136,8 @@ class CommandsHandler(AgentHandler):
     @guarded
     @of_session
     async def post(self, session_id: str) -> None:
+        if len(self.request.body) > self.engine.settings.frame_bytes:
+            raise TooLarge(f"A command may have {self.engine.settings.frame_bytes} bytes at most.")
         command = self.json_object()
         if allows_a_call(command) and not await self.may("execute"):
             raise NotAllowed("You may not approve what runs code.")
@@ -173,14 +178,15 @@ class _Rule:
     expects: str
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+def _is_path(value: Any) -> bool:
+    # Without line breaks and the like: the model reads it too, on a line of its own.
+    return isinstance(value, str) and len(value) <= _PATH_CHARS and min(value, default=" ") >= " "
 
 
 _TITLE = _Rule(lambda v: isinstance(v, str) and len(v) <= _TITLE_CHARS, f"a string of up to {_TITLE_CHARS} characters")
 _MODE = _Rule(lambda v: v in _MODES, "plan or build")
 _MODEL = _Rule(lambda v: isinstance(v, str) and 0 < len(v) <= _MAX_PAGE, "a model's id")
-_PATH = _Rule(lambda v: v is None or _is_text(v), "a path below the server's root, or null")
+_PATH = _Rule(lambda v: v is None or _is_path(v), "a path below the server's root, or null")
 _REV = _Rule(lambda v: isinstance(v, int) and not isinstance(v, bool), "an integer")
 _CREATE = {"title": _TITLE, "mode": _MODE, "model": _MODEL, "notebook_path": _PATH}
 _PATCH = {**_CREATE, "if_rev": _REV}
@@ -189,7 +195,7 @@ _PATCH = {**_CREATE, "if_rev": _REV}
 def _checked(body: dict[str, Any], rules: dict[str, _Rule]) -> dict[str, Any]:
     for name, value in body.items():
         if name not in rules:
-            raise BadRequest(f"{name!r} is not a field that can be set here.")
+            raise BadRequest(f"{name[:40]!r} is not a field that can be set here.")
         if not rules[name].accepts(value):
             raise BadRequest(f"{name} must be {rules[name].expects}.")
     return body
