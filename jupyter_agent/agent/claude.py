@@ -182,7 +182,7 @@ class ClaudeModel:
         content_type = stream.response.headers.get("content-type", "")
         if content_type and "event-stream" not in content_type:
             kind = content_type.partition(";")[0]
-            raise _Failed(faults.not_an_api(str(sdk.client.base_url), kind, stream.request_id))
+            raise _Failed(faults.not_an_api(_shown(sdk.client.base_url), kind, stream.request_id))
 
     def _closed(self, stream: AsyncMessageStream[Any], reading: Reading) -> StepClosed:
         if not reading.stopped:
@@ -289,13 +289,13 @@ class ClaudeModel:
 
     def _classify(self, sdk: _Sdk, error: Exception, reading: Reading, model: str) -> Fault:
         api, http = sdk.anthropic, sdk.httpx2
-        base_url = str(sdk.client.base_url).rstrip("/")
+        base_url = _shown(sdk.client.base_url)
         match error:
             case api.APIStatusError():
                 return faults.of_status(
                     error.status_code,
                     error.type,
-                    error.api_message or _plain(error.body),
+                    sdk.without_keys(error.api_message or _plain(error.body)),
                     request_id=error.request_id or reading.request_id,
                     headers=error.response.headers,
                     model=model,
@@ -415,6 +415,13 @@ class _Sdk:
     httpx2: Any
     client: anthropic.AsyncAnthropic
 
+    def without_keys(self, text: str) -> str:
+        """Return the endpoint's words without the key, should it repeat it."""
+        for key in (self.client.api_key, self.client.auth_token):
+            if key:
+                text = text.replace(key, "[key removed]")
+        return text
+
 
 class _Failed(Exception):
     """Carries a fault out of an attempt."""
@@ -476,6 +483,11 @@ def _model_info(model: Any) -> ModelInfo:
         display_name=getattr(model, "display_name", None) or model.id,
         deprecated=getattr(model, "lifecycle", None) == "deprecated",
     )
+
+
+def _shown(url: Any) -> str:
+    """Return an endpoint's address without the user and password that it may hold."""
+    return f"{url.scheme}://{url.netloc.decode('ascii', 'replace')}{url.path}".rstrip("/")
 
 
 def _plain(body: object) -> str:

@@ -21,6 +21,7 @@ from typing import Any, Literal, cast
 
 from ..errors import ToolError
 from ..protocol.content import Display, DisplayText, Effect, Json, Mode
+from ..protocol.plain import whole
 from ..settings import Settings
 from .tool import Params, Tool, ToolContext, ToolOutcome, text_outcome
 
@@ -150,7 +151,7 @@ class Toolbox:
 
     def _clean(self, value: Any) -> Any:
         secrets = [secret for secret in self._secrets() if len(secret) >= SHORTEST_SECRET]
-        return _redact(value, sorted(secrets, key=len, reverse=True)) if secrets else value
+        return _redact(value, sorted(secrets, key=len, reverse=True))
 
 
 def _fault(fault: dict[str, Any]) -> str:
@@ -159,9 +160,10 @@ def _fault(fault: dict[str, Any]) -> str:
 
 
 def _redact(value: Any, secrets: list[str]) -> Any:
-    """Return the value with every secret in its strings replaced."""
+    """Return the value with every secret in its strings replaced, and every half of a character."""
     match value:
         case str():
+            value = whole(value)
             for secret in secrets:
                 value = value.replace(secret, REDACTED)
             return value

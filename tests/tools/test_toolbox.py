@@ -23,7 +23,7 @@ from jupyter_agent.protocol.content import (
 from jupyter_agent.settings import Settings
 from jupyter_agent.tools.tool import ToolContext, ToolOutcome
 from jupyter_agent.tools.toolbox import REDACTED, Toolbox
-from tests.notebook.server import Server, running
+from tests.notebook.server import Page, Server, running
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "tool_definitions.json"
 SECRET = "sk-ant-a-secret-of-some-length"
@@ -242,6 +242,11 @@ async def test_a_secret_reaches_neither_the_model_nor_the_eye(world: World):
     assert SECRET not in repr(outcome)
     assert REDACTED in text(outcome)
     assert SECRET not in repr(await world.preview("run_cell", **named(source)))
+
+
+async def test_half_a_character_in_an_open_cell_is_replaced(world: World):
+    Page(world.server).open("a.ipynb", "s = 'a\ud83db'").connect()
+    assert "a\ufffdb" in text(await world.call("read_notebook"))
 
 
 async def test_variables_are_a_table_for_the_eye(world: World):

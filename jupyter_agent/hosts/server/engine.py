@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ...session.host import SessionHost
 
 _KEY_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
+_KEY_HEADER = re.compile("auth|key|token|secret|cookie", re.IGNORECASE)
 _SHORTEST_SECRET = 8
 """Redacting a shorter "key" would blank out ordinary text."""
 
@@ -128,6 +130,9 @@ class Engine:
         """Return the values that no tool output may show."""
         values = [os.environ.get(name) for name in _KEY_VARIABLES]
         values.append(self.settings.api_key)
+        # A gateway's key may stand behind the scheme's name: "Bearer …".
+        headers = self.settings.default_headers.items()
+        values += [value.rsplit(" ", 1)[-1] for name, value in headers if _KEY_HEADER.search(name)]
         return [value for value in values if value and len(value) >= _SHORTEST_SECRET]
 
     async def close(self) -> None:
