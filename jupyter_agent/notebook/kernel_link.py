@@ -26,7 +26,7 @@ import contextlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, Literal
 
 from ..errors import ToolError
@@ -189,6 +189,7 @@ class KernelLink:
         self._subscribers: list[Callable[[Message], None]] = []
         self._control_types = set(CONTROL_TYPES)
         self._doomed: set[str] = set()
+        self._expected = 0
         self._ready = asyncio.Event()
         self._idle = asyncio.Event()
         self._hello: asyncio.TimerHandle | None = None
@@ -250,8 +251,19 @@ class KernelLink:
         """Tell whether this very request occupies the main shell now."""
         return self.execution_state == "busy" and self.busy_parent == msg_id
 
+    @contextlib.contextmanager
+    def expecting(self) -> Generator[None]:
+        """While a page was asked to send code for the agent and has not told its id: what runs may be it."""
+        self._expected += 1
+        try:
+            yield
+        finally:
+            self._expected -= 1
+
     def runs_our_code(self) -> bool:
         """Tell whether what occupies the main shell was sent, or is followed, on the agent's behalf."""
+        if self._expected and self.execution_state == "busy":
+            return True
         run = self._runs.get(self.busy_parent or "")
         return run is not None and run.claimed
 
@@ -406,7 +418,8 @@ class KernelLink:
     def _parse(self, frames: list[bytes]) -> Message | None:
         try:
             _, rest = self._session.feed_identities(frames)
-            return self._session.deserialize(rest)
+            message = self._session.deserialize(rest)
+            return message if _is_message(message) else None
         except Exception:  # whatever a kernel of any language may send
             log.debug("dropped a message of kernel %s", self.kernel_id, exc_info=True)
             return None
@@ -503,6 +516,13 @@ class KernelLink:
         surplus = len(self._runs) - KEPT_RUNS
         for msg_id in [i for i, run in self._runs.items() if run.finished][: max(surplus, 0)]:
             del self._runs[msg_id]
+
+
+def _is_message(message: Json) -> bool:
+    """Tell whether a message has the form that what reads it relies on: code in a kernel can send any."""
+    parent = fields(message.get("parent_header"))
+    ids = [message["header"].get("msg_id"), parent.get("msg_id", ""), parent.get("msg_type", ""), message["msg_type"]]
+    return isinstance(message.get("content"), dict) and all(isinstance(value, str) for value in ids)
 
 
 class KernelLinks:

@@ -220,18 +220,19 @@ class JupyterWorkspace:
 
         params: dict[str, Json] = {"cell_id": cell.id, "base_hash": cell.hash}
         asking = self._spawn(self._tabs.request(path, "run", params, op_id=op_id, timeout_s=None, on_event=on_event))
-        try:
-            msg_id = await self._started(path, asking, started)
-        except BaseException:
-            # Stopped, or too slow, before we know its id: if it does begin, it ends at once.
-            self._tabs.cancel(op_id)
-            self._spawn(self._stop_late(asking, started, link))
-            raise
-        if msg_id is None:
-            return RunOutcome(
-                status="ok", cell=replace(cell, outputs=[], execution_count=None), note="The cell is empty."
-            )
-        run = link.watch(msg_id)
+        with link.expecting():
+            try:
+                msg_id = await self._started(path, asking, started)
+            except BaseException:
+                # Stopped, or too slow, before we know its id: if it does begin, it ends at once.
+                self._tabs.cancel(op_id)
+                self._spawn(self._stop_late(asking, started, link))
+                raise
+            if msg_id is None:
+                return RunOutcome(
+                    status="ok", cell=replace(cell, outputs=[], execution_count=None), note="The cell is empty."
+                )
+            run = link.watch(msg_id)
         _tell(report, {"state": "running"})
         settling = self._spawn(self._settle_in_tab(path, cell, run, asking, op_id))
         await self._finish(run, link)
@@ -255,7 +256,8 @@ class JupyterWorkspace:
     async def _stop_late(
         self, asking: asyncio.Task[dict[str, Json]], started: asyncio.Future[str], link: KernelLink
     ) -> None:
-        await asyncio.wait({asking, started}, timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+        with link.expecting():
+            await asyncio.wait({asking, started}, timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
         if started.done():
             await link.stop(link.watch(started.result()).msg_id)
         else:

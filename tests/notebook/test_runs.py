@@ -202,3 +202,20 @@ async def test_a_tab_that_does_not_run_the_cell_is_an_error(server: Server):
     Page(server, silent={"run"}).open("a.ipynb", "1").connect()
     with pytest.raises(ToolError, match="was not run"):
         await run(server, "1")
+
+
+async def test_a_cell_that_runs_before_its_page_said_so_counts_as_the_agents_own(server: Server):
+    server.write("a.ipynb", "import time; time.sleep(30)")
+    link = await server.kernel("a.ipynb")
+    page = Page(server).open("a.ipynb", "import time; time.sleep(30)").connect()
+    begun: list[str] = []
+    heard = page.say
+    page.say = lambda message: begun.append(message["type"]) if message["type"] == "event" else heard(message)  # type: ignore[method-assign]
+    task = asyncio.ensure_future(run(server, "import time; time.sleep(30)"))
+    await until(lambda: begun and link.execution_state == "busy")
+    assert link.runs_our_code()
+    await stopped(task)
+    assert link.runs_our_code()
+    await link.interrupt()
+    await until(lambda: link.execution_state == "idle")
+    assert not link.runs_our_code()
