@@ -23,7 +23,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +50,7 @@ from ..protocol.commands import (
 from ..protocol.content import Json, Message, OutcomeKind, QueueItem, Road, Task, Trigger, Turn, TurnError
 from ..protocol.events import (
     Ack,
-    CaughtUp,
     Error,
-    ErrorInfo,
     MessageAdded,
     QueueUpdated,
     SessionUpdated,
@@ -66,10 +64,12 @@ from ..protocol.plain import to_plain
 from ..settings import Settings
 from ..store import reading
 from ..store.store import SessionStore
-from ..store.writes import PutBlocks, PutCommand, PutSession
+from ..store.writes import PutBlocks, PutSession
 from ..tools.toolbox import Toolbox
 from . import approvals, ending, queueing
+from .catching_up import what_was_missed
 from .connection import Connection
+from .inbox import Envelope, Inbox, rejected
 from .journal import Journal
 from .ledger import TurnLedger
 from .said import parts_of, said_to_model, title_of
@@ -86,20 +86,6 @@ class Services:
     workspace: Workspace
     model: Model
     toolbox: Toolbox
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Envelope:
-    """A command on its way in, and who wants its ack."""
-
-    cmd_id: str
-    command: Command
-    user: str
-    road: Road
-    reply: Callable[[Ack], None]
-
-
-_CLOSING = SessionFailed("The session is being closed.", code="closing", hint="Try again in a moment.")
 
 
 class SessionActor:
@@ -129,16 +115,12 @@ class SessionActor:
             store, thread, self.state, services.settings, emit=self._out, failed=lambda error: failed(self, error)
         )
         self.folder = store.folder
-        self._inbox: asyncio.Queue[Envelope] = asyncio.Queue()
-        self._taking = False
-        self._over: AgentError | None = None
-        self._acks: dict[str, Ack] = {}
+        self._inbox = Inbox(session_id, self.journal, self._decide)
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn_task: asyncio.Task[None] | None = None
         self.stopping = False
         self.start_next: str | None = None
         self.used_at = asyncio.get_running_loop().time()
-        self._pump = asyncio.get_running_loop().create_task(self._take_commands())
 
     # -- life ----------------------------------------------------------------------
 
@@ -169,24 +151,21 @@ class SessionActor:
     @property
     def idle(self) -> bool:
         """Whether nothing happens that needs this object; awaiting the user does not."""
-        at_rest = self._turn_task is None and not self._taking and self._inbox.empty()
-        return at_rest and not self._tasks and self.journal.clean
+        return self._turn_task is None and self._inbox.idle and not self._tasks and self.journal.clean
 
     async def sleep(self, why: AgentError | None = None) -> None:
         """Commit, close the database, end. Whoever still asks is told ``why``."""
-        self._over = self._over or why or _CLOSING
-        self._pump.cancel()
+        self._inbox.stop(why)
         if self._turn_task is not None:
             self._turn_task.cancel()
-        await asyncio.gather(self._pump, *self._tasks, *filter(None, [self._turn_task]), return_exceptions=True)
-        self._refuse_waiting()
+        await asyncio.gather(*self._tasks, *filter(None, [self._turn_task]), return_exceptions=True)
+        await self._inbox.stopped()
         await self.journal.close()
         self._thread.shutdown(wait=False)
 
     def abandon(self, why: AgentError) -> None:
         """Drop everything at once: the database refused."""
-        self._over = why
-        self._pump.cancel()
+        self._inbox.stop(why)
         if self._turn_task is not None:
             self._turn_task.cancel()
         for task in self._tasks:
@@ -219,12 +198,12 @@ class SessionActor:
     # -- in ------------------------------------------------------------------------
 
     def submit(self, envelope: Envelope) -> None:
-        """Put a command into the inbox."""
+        """Take a command; reading the history waits for no other."""
         self.used_at = asyncio.get_running_loop().time()
-        if self._over is not None:
-            self._refuse(envelope, self._over)
+        if isinstance(envelope.command, History):
+            self.spawn(self._tell_history(envelope, envelope.command))
         else:
-            self._inbox.put_nowait(envelope)
+            self._inbox.put(envelope)
 
     def subscribe(self, connection: Connection, command: Subscribe) -> None:
         """Bring a view up to date: register first, read then, so that nothing falls between."""
@@ -234,120 +213,16 @@ class SessionActor:
 
     async def _catch_up(self, connection: Connection, token: int, command: Subscribe) -> None:
         try:
-            frames, seq = await self._what_was_missed(command)
+            frames, seq = await what_was_missed(self.journal, self.id, self.state.ep, self.services.settings, command)
         except AgentError as error:
             connection.send(Error(code=error.code, message=error.message, hint=error.hint))
         else:
             connection.end_sync(token, frames, seq)
 
-    async def _what_was_missed(self, command: Subscribe) -> tuple[list[Frame], int]:
-        """Return what brings a view up to date, and to which seq. Raises ``StoreError``."""
-        settings = self.services.settings
-        page = min(max(command.page, 1), 200)
-        replayed = None
-        if command.since is not None:
-            since = command.since
-            replayed = await self.journal.read(
-                lambda store: reading.replay(
-                    store.db.conn, since, limit=settings.replay_events, limit_bytes=settings.replay_bytes
-                )
-            )
-        if replayed is not None and command.since is not None:
-            seq = replayed[-1]["seq"] if replayed and "seq" in replayed[-1] else command.since.seq
-            if replayed and "covers" in replayed[-1]:
-                seq = replayed[-1]["covers"][1]
-            frames = [frame_of(self.id, self.state.ep, replayed)] if replayed else []
-        else:
-            snap = await self.journal.read(
-                lambda store: reading.snapshot(store.db.conn, page=page, page_bytes=settings.page_bytes)
-            )
-            seq = snap["as_of"]
-            frame = {"v": 1, "sid": self.id, "ep": self.state.ep, "ts": now_ms(), "turn": None}
-            frames = [Frame({**frame, "type": "snapshot", "d": snap})]
-        frames.append(transient(self.id, self.state.ep, now_ms(), CaughtUp(seq=seq)))
-        return frames, seq
-
-    async def _take_commands(self) -> None:
-        while True:
-            envelope = await self._inbox.get()
-            self._taking = True
-            try:
-                await self._take(envelope)
-            except asyncio.CancelledError:
-                self._refuse(envelope, self._over or _CLOSING)
-                raise
-            except AgentError as error:
-                self._refuse(envelope, error)
-            except Exception:
-                log.exception("Session %s could not handle %s", self.id, envelope.command.tag)
-                self._refuse(envelope, AgentError("The server could not handle this command; its log says why."))
-            finally:
-                self._taking = False
-
-    def _refuse(self, envelope: Envelope, error: AgentError) -> None:
-        """Answer a command that changed nothing and is not remembered."""
-        info = ErrorInfo(code=error.code, message=error.message, hint=error.hint)
-        envelope.reply(Ack(cmd_id=envelope.cmd_id, status="rejected", error=info))
-
-    def _refuse_waiting(self) -> None:
-        while not self._inbox.empty():
-            self._refuse(self._inbox.get_nowait(), self._over or _CLOSING)
-
-    async def _take(self, envelope: Envelope) -> None:
-        command, message_id = envelope.command, None
-        if isinstance(command, History):
-            envelope.reply(await self._history(envelope.cmd_id, command))
-            return
-        if isinstance(command, MessageSend):
-            message_id = command.id
-        before = await self._known(envelope.cmd_id, message_id)
-        if before is not None:
-            original = before.original or ("rejected" if before.status == "rejected" else "accepted")
-            envelope.reply(replace(before, cmd_id=envelope.cmd_id, status="duplicate", original=original))
-            return
-        try:
-            if message_id is not None and await self._is_taken(message_id):
-                raise CommandRejected("There is another message with this id.", code="id_taken")
-            attachments = await self._attachments(command)
-            result = self._handle(envelope, attachments)
-        except AgentError as refused:
-            error = ErrorInfo(code=refused.code, message=refused.message, hint=refused.hint)
-            self._settle(envelope, Ack(cmd_id=envelope.cmd_id, status="rejected", error=error), None)
-            return
-        self._settle(envelope, Ack(cmd_id=envelope.cmd_id, status="accepted", result=result), message_id)
-
-    async def _known(self, cmd_id: str, message_id: str | None) -> Ack | None:
-        if self._acks:
-            await self.journal.committed()
-        stored = await self.journal.read(lambda store: reading.find_ack(store.db.conn, cmd_id, message_id))
-        if stored is None:
-            return None
-        error = ErrorInfo(**stored["error"]) if stored.get("error") else None
-        return Ack(cmd_id=cmd_id, status=stored["status"], result=stored["result"], error=error)
-
-    async def _is_taken(self, message_id: str) -> bool:
-        return await self.journal.read(lambda store: reading.has_message(store.db.conn, message_id))
-
-    def _settle(self, envelope: Envelope, ack: Ack, message_id: str | None) -> None:
-        """Store the command with its ack; answer when that is on disk."""
-        self._acks[envelope.cmd_id] = ack
-
-        def answer(error: StoreError | None) -> None:
-            self._acks.pop(envelope.cmd_id, None)
-            if error is not None:
-                info = ErrorInfo(code=error.code, message=error.message, hint=error.hint)
-                envelope.reply(Ack(cmd_id=envelope.cmd_id, status="rejected", error=info))
-            else:
-                envelope.reply(ack)
-
-        put = PutCommand(
-            cmd_id=envelope.cmd_id,
-            type=envelope.command.tag,
-            ack=to_plain(ack),
-            message_id=message_id,
-            created_at=now_ms(),
-        )
-        self.journal.record(writes=[put], full=True, then=answer)
+    async def _decide(self, envelope: Envelope) -> dict[str, Json]:
+        """Read what the command brings, then decide. Raises ``AgentError``."""
+        attachments = await self._attachments(envelope.command)
+        return self._handle(envelope, attachments)
 
     async def _attachments(self, command: Command) -> list[dict[str, Any]]:
         """Read the files that a message brings, as the blocks the model gets."""
@@ -371,19 +246,22 @@ class SessionActor:
             case QueueEdit() | QueueRemove() | QueueReorder() | QueueSendNow() | QueueResume() as command:
                 return queueing.handle(self, command)
             case Hello() | Ping() | Subscribe() | History():
-                return {}  # The host and ``_take`` have answered these.
+                return {}  # The host and ``submit`` have answered these.
 
-    async def _history(self, cmd_id: str, command: History) -> Ack:
-        limit = min(max(command.limit, 1), 200)
-        found = await self.page(command.before, limit)
+    async def _tell_history(self, envelope: Envelope, command: History) -> None:
+        try:
+            found = await self.page(command.before, min(max(command.limit, 1), 200))
+        except AgentError as error:
+            envelope.reply(rejected(envelope.cmd_id, error))
+            return
         if found is None:
-            error = ErrorInfo(code="unknown_cursor", message="There is no such message in this session.")
-            return Ack(cmd_id=cmd_id, status="rejected", error=error)
+            unknown = CommandRejected("There is no such message in this session.", code="unknown_cursor")
+            envelope.reply(rejected(envelope.cmd_id, unknown))
+            return
         messages, has_more = found
         before = messages[0]["id"] if messages and has_more else None
-        return Ack(
-            cmd_id=cmd_id, status="accepted", result={"messages": messages, "has_more": has_more, "before": before}
-        )
+        result: dict[str, Json] = {"messages": messages, "has_more": has_more, "before": before}
+        envelope.reply(Ack(cmd_id=envelope.cmd_id, status="accepted", result=result))
 
     async def page(self, before: str | None, limit: int) -> tuple[list[dict[str, Any]], bool] | None:
         """Return ``(messages, has_more)`` before a message; None when that is not one."""

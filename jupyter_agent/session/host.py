@@ -37,7 +37,7 @@ from ..notebook.ports import Workspace
 from ..protocol import codec
 from ..protocol.commands import Command, Hello, Ping, Subscribe
 from ..protocol.content import Json, Limits, Message, Mode, Road, Session
-from ..protocol.events import Ack, Error, ErrorInfo, Hb, Pong, SessionDeleted, Welcome
+from ..protocol.events import Ack, Error, Hb, Pong, SessionDeleted, Welcome
 from ..protocol.frames import VERSION, transient
 from ..protocol.ids import is_session_id, new_id, now_ms
 from ..protocol.plain import to_plain
@@ -45,8 +45,9 @@ from ..settings import Settings
 from ..store.index import SessionIndex, State
 from ..store.store import BLOBS, SessionStore, as_store_error
 from ..tools.toolbox import Toolbox
-from .actor import Envelope, Services, SessionActor
+from .actor import Services, SessionActor
 from .connection import Connection, Guard, Sink
+from .inbox import Envelope, rejected
 from .room import Room
 
 log = logging.getLogger(__name__)
@@ -349,7 +350,7 @@ class SessionHost:
         try:
             cmd_id, command = codec.decode_command(raw)
         except UnknownCommand as error:
-            connection.ack(_rejected(error.cmd_id, error))
+            connection.ack(rejected(error.cmd_id, error))
             return
         except ProtocolError as error:
             connection.send(Error(code=error.code, message=error.message, hint=error.hint))
@@ -406,7 +407,7 @@ class SessionHost:
             if isinstance(command, Subscribe):
                 connection.send(Error(code=error.code, message=error.message, hint=error.hint))
             else:
-                connection.ack(_rejected(cmd_id, error))
+                connection.ack(rejected(cmd_id, error))
             return
         self._deliver(actor, connection, cmd_id, command)
 
@@ -424,7 +425,7 @@ class SessionHost:
         try:
             cmd_id, command = codec.decode_command(raw)
         except UnknownCommand as error:
-            return to_plain(_rejected(error.cmd_id, error))
+            return to_plain(rejected(error.cmd_id, error))
         if isinstance(command, Hello | Ping | Subscribe):
             raise ProtocolError(f"{command.tag} needs a connection.", code="needs_connection")
         done: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
@@ -435,11 +436,3 @@ class SessionHost:
 
         (await self.get(session_id)).submit(Envelope(cmd_id=cmd_id, command=command, user=user, road=road, reply=reply))
         return to_plain(await done)
-
-
-def _rejected(cmd_id: str, error: AgentError) -> Ack:
-    return Ack(
-        cmd_id=cmd_id,
-        status="rejected",
-        error=ErrorInfo(code=error.code, message=error.message, hint=error.hint),
-    )

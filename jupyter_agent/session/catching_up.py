@@ -1,0 +1,51 @@
+"""What brings a view up to date: the events since its cursor, or else a snapshot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..protocol.commands import Subscribe
+from ..protocol.events import CaughtUp
+from ..protocol.frames import VERSION, Frame, frame_of, transient
+from ..protocol.ids import now_ms
+from ..settings import Settings
+from ..store import reading
+from .journal import Journal
+
+MOST_MESSAGES = 200
+
+
+async def what_was_missed(
+    journal: Journal, session_id: str, ep: str, settings: Settings, command: Subscribe
+) -> tuple[list[Frame], int]:
+    """Return frames that end in ``caught_up``, and the seq they reach. Raises ``StoreError``."""
+    events = await _replay(journal, settings, command)
+    if events is None:
+        page = min(max(command.page, 1), MOST_MESSAGES)
+        snap = await journal.read(
+            lambda store: reading.snapshot(store.db.conn, page=page, page_bytes=settings.page_bytes)
+        )
+        seq = snap["as_of"]
+        head = {"v": VERSION, "sid": session_id, "ep": ep, "ts": now_ms(), "turn": None}
+        frames = [Frame({**head, "type": "snapshot", "d": snap})]
+    else:
+        seq = _last_of(events) if events else command.since.seq if command.since else 0
+        frames = [frame_of(session_id, ep, events)] if events else []
+    frames.append(transient(session_id, ep, now_ms(), CaughtUp(seq=seq)))
+    return frames, seq
+
+
+async def _replay(journal: Journal, settings: Settings, command: Subscribe) -> list[dict[str, Any]] | None:
+    since = command.since
+    if since is None:
+        return None
+    return await journal.read(
+        lambda store: reading.replay(
+            store.db.conn, since, limit=settings.replay_events, limit_bytes=settings.replay_bytes
+        )
+    )
+
+
+def _last_of(events: list[dict[str, Any]]) -> int:
+    last = events[-1]
+    return last["covers"][1] if "covers" in last else last["seq"]
