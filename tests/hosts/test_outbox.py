@@ -165,3 +165,14 @@ async def test_messages_stay_below_their_limit() -> None:
             await kernel.news.wait()
     assert [event["d"]["cmd_id"][-1] for event in kernel.events] == [str(n) for n in range(9)]
     assert max(len(str(message)) for message in kernel.messages) < 1400
+
+
+async def test_a_snapshot_larger_than_what_may_wait_gets_through() -> None:
+    kernel = Kernel(pending_bytes=10_000)
+    snapshot = {"v": 1, "sid": SID, "ep": EP, "ts": 1, "turn": None, "type": "snapshot", "d": {"text": "x" * 50_000}}
+    caught_up = {"v": 1, "sid": SID, "ep": EP, "ts": 1, "turn": None, "type": "caught_up", "d": {"seq": 1}}
+    kernel.outbox.add(snapshot)
+    kernel.outbox.add(caught_up)
+    kernel.outbox.add(delta(2, 0, "and on"))
+    await kernel.until(1)
+    assert [event["type"] for event in kernel.events] == ["snapshot", "caught_up", "part.delta"]

@@ -71,7 +71,7 @@ class Outbox:
         for event in frame.get("batch", [frame]):
             patient = patient and event["type"] in _PATIENT
             self._gather(_Waiting(sid, ep, event))
-        if len(self._events) > self._pending_frames or self._bytes > self._pending_bytes:
+        if len(self._events) > self._pending_frames or self._is_too_much():
             self._give_up(sid, ep)
         self._schedule(patient=patient)
 
@@ -93,6 +93,13 @@ class Outbox:
         self._bytes += new.bytes
         if not (self._events and self._events[-1].absorb(new)):
             self._events.append(new)
+
+    def _is_too_much(self) -> bool:
+        # One event of any size may pass: it would come again with the snapshot, and the view never get past it.
+        return self._bytes > self._pending_bytes and self._bytes - self._largest() > self._pending_bytes
+
+    def _largest(self) -> int:
+        return max(item.bytes for item in self._events)
 
     def _give_up(self, sid: str, ep: str) -> None:
         # Acks are kept: a command that was accepted must not be sent again for this.
