@@ -405,6 +405,13 @@ class ModelServer:
         with self._changed:
             return sum(len(s.answers) for s in self._scripts)
 
+    def take_back(self, match: str) -> int:
+        """Forget the scripts of one conversation; return how many answers nobody has asked for."""
+        with self._changed:
+            unasked = sum(len(s.answers) for s in self._scripts if s.match == match)
+            self._scripts = [s for s in self._scripts if s.match != match]
+            return unasked
+
     def wait_requests(self, count: int, timeout: float = BOUND_S) -> list[Request]:
         """Block until so many requests have arrived."""
         with self._changed:

@@ -302,6 +302,7 @@ async def test_it_follows_the_theme_and_is_in_order_when_narrow_and_wide(
         for theme, light in (("Light", "true"), ("Dark", "false")):
             await page.command("apputils:change-theme", theme=f"JupyterLab {theme}")
             await expect(page.page.locator("body")).to_have_attribute("data-jp-theme-light", light)
+            await expect(page.page.locator("#jupyterlab-splash")).to_have_count(0)
             shades[theme] = await side.evaluate("panel => getComputedStyle(panel).backgroundColor")
             await page.picture(f"look-{theme.lower()}-{width}")
             assert await overflows(side) == []
