@@ -190,10 +190,11 @@ async def stop(panel: Locator) -> float:
 
 
 async def stop_beside_a_busy_cell(page: LabPage, lab: Lab, script: Script, name: str, busy: str) -> None:
-    gate = Gate()
-    word = script([Reply(Text("I talk, ", gate, "and talk."))])
     source = f"from pathlib import Path\nPath('{name}').touch()\n{busy}"
     await page.open(lab.write(f"{name}.ipynb", [code(WIDGET, "panel"), code(source, "busy")]))
+    await page.needs_subshell()
+    gate = Gate()
+    word = script([Reply(Text("I talk, ", gate, "and talk."))])
     widget = await page.show_widget()
     await page.start_cell(1)
     await page.page.wait_for_function(
