@@ -473,7 +473,8 @@ class PanelView:
         return next(e for e in self.events if fits(e))
 
     async def subscribe(self) -> Json:
-        """Ask for everything and return the snapshot's body."""
+        """Ask for everything, once the server has answered as the page does, and return the snapshot's body."""
+        await self.wait_for(lambda c: "hello" in c)
         self.command("subscribe", since=None, page=25)
         await self.event("caught_up")
         return (await self.event("snapshot"))["d"]
