@@ -15,7 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -99,21 +99,34 @@ def from_unpacked_packages() -> str | None:
     home = UNPACKED / "root"
     fetched = UNPACKED / "packages"
     fetched.mkdir(parents=True, exist_ok=True)
-    names = missing_packages("chromium")
-    if not names or not run("apt-get", "download", *names, cwd=fetched):
+    apt = own_apt()
+    # The machine's own lists may be old, or not be there at all.
+    run(*apt, "update")
+    names = missing_packages(apt, "chromium", "fonts-dejavu-core")
+    if not names or not run(*apt, "download", *names, cwd=fetched):
         return None
     for package in fetched.glob("*.deb"):
         run("dpkg", "-x", str(package), str(home))
+    for folder in (fetched, UNPACKED / "lists", UNPACKED / "cache"):
+        shutil.rmtree(folder, ignore_errors=True)
     binary = home / "usr" / "lib" / "chromium" / "chromium"
     if not binary.exists():
         return None
     return str(write_launcher(home, binary))
 
 
-def missing_packages(name: str) -> list[str]:
-    """Return a package and what it depends on, less what this machine has."""
+def own_apt() -> list[str]:
+    """Return an ``apt-get`` that keeps its lists here, where an ordinary user may write."""
+    lists, cache = UNPACKED / "lists", UNPACKED / "cache"
+    for folder in (lists / "partial", cache / "archives" / "partial"):
+        folder.mkdir(parents=True, exist_ok=True)
+    return ["apt-get", "-o", f"Dir::State::Lists={lists}", "-o", f"Dir::Cache={cache}"]
+
+
+def missing_packages(apt: Sequence[str], *names: str) -> list[str]:
+    """Return packages and what they depend on, less what this machine has."""
     done = subprocess.run(
-        ["apt-get", "install", "--simulate", "--no-install-recommends", name],
+        [*apt, "install", "--simulate", "--no-install-recommends", *names],
         capture_output=True,
         text=True,
         check=False,
@@ -130,6 +143,7 @@ def write_launcher(home: Path, binary: Path) -> Path:
         "#!/bin/sh\n"
         f'export LD_LIBRARY_PATH="{":".join(folders)}:$LD_LIBRARY_PATH"\n'
         f'[ -d /etc/fonts ] || export FONTCONFIG_PATH="{fonts}"\n'
+        f'export XDG_DATA_HOME="{home}/usr/share"\n'  # where fontconfig looks for a user's fonts
         f'exec "{binary}" --no-sandbox "$@"\n'
     )
     launcher.chmod(0o755)
