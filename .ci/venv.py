@@ -61,7 +61,7 @@ def from_unpacked_wheel(target: Path) -> bool:
     if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
         return False
     with tempfile.TemporaryDirectory() as scratch:
-        if not run("apt-get", "download", "python3-pip-whl", cwd=scratch):
+        if not download("python3-pip-whl", Path(scratch)):
             return False
         for package in Path(scratch).glob("*.deb"):
             run("dpkg", "-x", package, scratch)
@@ -75,11 +75,20 @@ def from_unpacked_wheel(target: Path) -> bool:
     return has_pip(target)
 
 
+def download(package: str, folder: Path) -> bool:
+    """Fetch a package; by lists of our own where the machine has none, or old ones."""
+    own = ["apt-get", "-o", f"Dir::State::Lists={folder / 'lists'}", "-o", f"Dir::Cache={folder / 'cache'}"]
+    for part in ("lists/partial", "cache/archives/partial"):
+        (folder / part).mkdir(parents=True)
+    fetched = run("apt-get", "download", package, cwd=folder)
+    return fetched or (run(*own, "update") and run(*own, "download", package, cwd=folder))
+
+
 def python_of(target: Path) -> Path:
     return target / "Scripts" / "python.exe" if os.name == "nt" else target / "bin" / "python"
 
 
-def run(*command: object, cwd: str | None = None) -> bool:
+def run(*command: object, cwd: Path | None = None) -> bool:
     """Run a command quietly; tell whether it went well."""
     try:
         done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, check=False)
