@@ -30,3 +30,4 @@ class DiskWorkspace(JupyterWorkspace):
             self.links.drop(kernel_id)
             await self.kernels.shutdown_kernel(kernel_id, now=True)  # pyright: ignore[reportUnknownMemberType] -- untyped there
         self.sessions.close()
+        self.kernels.context.destroy(linger=0)

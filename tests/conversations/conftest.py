@@ -42,7 +42,7 @@ def jupyter(claude: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> It
     )
     yield running
     running.stop()
-    assert not running.tracebacks
+    assert running.tracebacks == ""
 
 
 @pytest_asyncio.fixture

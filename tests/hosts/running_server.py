@@ -131,10 +131,10 @@ class RunningServer:
     @property
     def tracebacks(self) -> str:
         """What it logged that nobody should have to read."""
-        # A kernel that is ended in the middle of a cell complains of its closed sockets; that is its own affair.
-        text = re.sub(r"\[IPKernelApp\] ERROR \| Exception in message handler:\n(?:(?!\[).*\n)*", "", "".join(self.log))
-        at = text.find("Traceback")
-        return text[max(at - 500, 0) : at + 3000] if at >= 0 else ""
+        # Kernels and Jupyter Server have tracebacks of their own, e.g. of a kernel that ends in the middle of a
+        # cell; ours are those that come through our package.
+        found = re.findall(r"Traceback \(most recent call last\):\n(?:(?!\[[A-Z] ).*\n)*", "".join(self.log))
+        return "\n".join(text for text in found if "/jupyter_agent/" in text.replace("\\", "/"))
 
     # -- asking ------------------------------------------------------------------------
 
