@@ -61,6 +61,32 @@ class Settings:
     # -- sessions ------------------------------------------------------------------
     idle_s: float = 10.0
     activate_timeout_s: float = 30.0
+    auto_title: bool = True
+    """Let the model name a session after its first exchange."""
+    archive_after_days: float = 14.0
+    """0: never."""
+    purge_after_days: float = 0.0
+    """How long an archived session is kept; 0: for ever."""
+    undo_delete_s: float = 600.0
+    """How long a deleted session can be brought back."""
+    snapshot_days: float = 30.0
+    """How long daily snapshots are kept; 0: none are made."""
+    approval_expires_s: float | None = None
+    storage: str = "auto"
+    """``local``, ``network``, or ``auto``: by the type of the data directory's file system."""
+
+    # -- after a crash ---------------------------------------------------------------
+    recovery: str = "auto"
+    """``auto``: go on if the user was here lately; ``ask``: show Continue; ``never``: nor that on its own."""
+    recovery_window_s: float = 900.0
+    max_recoveries: int = 10
+    max_interruptions: int = 5
+    recovery_stall_s: float = 300.0
+    """No progress for this long ends a recovery."""
+    max_reruns: int = 2
+    """How often a reading tool that a crash cut off is run again."""
+    wake_at_once: int = 4
+    """How many sessions are woken at the same time when the server starts."""
 
     # -- tools ---------------------------------------------------------------------
     tab_timeout_s: float = 5.0

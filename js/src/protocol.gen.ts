@@ -81,8 +81,16 @@ export type AgentCommand =
   | QueueSendNowCommand
   | QueueResumeCommand
   | TurnStopCommand
+  | TurnContinueCommand
+  | TurnRetryCommand
   | ApprovalAnswerCommand
   | SessionSetCommand
+  | SessionClearCommand
+  | SessionRewindCommand
+  | SessionForkCommand
+  | TaskCreateCommand
+  | TaskUpdateCommand
+  | TaskRunCommand
   | PingCommand;
 
 /**
@@ -1223,6 +1231,30 @@ export interface TurnStop {
   turn: string;
   clear_queue?: boolean;
 }
+export interface TurnContinueCommand {
+  v: 1;
+  cmd_id: string;
+  type: 'turn.continue';
+  d: TurnContinue;
+}
+/**
+ * Go on where the turn ``after`` ended; only the session's last turn can be gone on from.
+ */
+export interface TurnContinue {
+  after: string;
+}
+export interface TurnRetryCommand {
+  v: 1;
+  cmd_id: string;
+  type: 'turn.retry';
+  d: TurnRetry;
+}
+/**
+ * Answer the message that this answer answers once more; the old answer leaves the branch.
+ */
+export interface TurnRetry {
+  message_id: string;
+}
 export interface ApprovalAnswerCommand {
   v: 1;
   cmd_id: string;
@@ -1254,6 +1286,84 @@ export interface SessionSet {
   model?: string | null;
   title?: string | null;
   if_rev?: number | null;
+}
+export interface SessionClearCommand {
+  v: 1;
+  cmd_id: string;
+  type: 'session.clear';
+  d: SessionClear;
+}
+/**
+ * Begin anew: every message leaves the branch, what waits is dropped.
+ */
+export interface SessionClear {}
+export interface SessionRewindCommand {
+  v: 1;
+  cmd_id: string;
+  type: 'session.rewind';
+  d: SessionRewind;
+}
+/**
+ * Make this message the last one. What came after stays stored; rewinding to it brings it back.
+ */
+export interface SessionRewind {
+  message_id: string;
+}
+export interface SessionForkCommand {
+  v: 1;
+  cmd_id: string;
+  type: 'session.fork';
+  d: SessionFork;
+}
+/**
+ * Make another session of everything up to this message, all when None; answers its id.
+ */
+export interface SessionFork {
+  message_id?: string | null;
+}
+export interface TaskCreateCommand {
+  v: 1;
+  cmd_id: string;
+  type: 'task.create';
+  d: TaskCreate;
+}
+/**
+ * Write something down to be done later.
+ */
+export interface TaskCreate {
+  title: string;
+  description?: string;
+  mode?: Mode;
+}
+export interface TaskUpdateCommand {
+  v: 1;
+  cmd_id: string;
+  type: 'task.update';
+  d: TaskUpdate;
+}
+/**
+ * Change a task; a None field stays as it is.
+ */
+export interface TaskUpdate {
+  id: string;
+  rev: number;
+  title?: string | null;
+  description?: string | null;
+  mode?: Mode | null;
+  status?: TaskStatus | null;
+}
+export interface TaskRunCommand {
+  v: 1;
+  cmd_id: string;
+  type: 'task.run';
+  d: TaskRun;
+}
+/**
+ * Do a task now, or after the turn that runs.
+ */
+export interface TaskRun {
+  id: string;
+  rev: number;
 }
 export interface PingCommand {
   v: 1;

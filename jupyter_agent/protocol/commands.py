@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from .content import Decision, Json, Mode, Scope, WhenBusy
+from .content import Decision, Json, Mode, Scope, TaskStatus, WhenBusy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +134,22 @@ class TurnStop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TurnContinue:
+    """Go on where the turn ``after`` ended; only the session's last turn can be gone on from."""
+
+    tag: ClassVar = "turn.continue"
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRetry:
+    """Answer the message that this answer answers once more; the old answer leaves the branch."""
+
+    tag: ClassVar = "turn.retry"
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalAnswer:
     """Allow or deny a call; a denial's ``reason`` is read by the model."""
 
@@ -158,6 +174,61 @@ class SessionSet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionClear:
+    """Begin anew: every message leaves the branch, what waits is dropped."""
+
+    tag: ClassVar = "session.clear"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRewind:
+    """Make this message the last one. What came after stays stored; rewinding to it brings it back."""
+
+    tag: ClassVar = "session.rewind"
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionFork:
+    """Make another session of everything up to this message, all when None; answers its id."""
+
+    tag: ClassVar = "session.fork"
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskCreate:
+    """Write something down to be done later."""
+
+    tag: ClassVar = "task.create"
+    title: str
+    description: str = ""
+    mode: Mode = "build"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskUpdate:
+    """Change a task; a None field stays as it is."""
+
+    tag: ClassVar = "task.update"
+    id: str
+    rev: int
+    title: str | None = None
+    description: str | None = None
+    mode: Mode | None = None
+    status: TaskStatus | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRun:
+    """Do a task now, or after the turn that runs."""
+
+    tag: ClassVar = "task.run"
+    id: str
+    rev: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ping:
     """Are you there? Answered by the host; wakes nobody."""
 
@@ -175,7 +246,15 @@ Command = (
     | QueueSendNow
     | QueueResume
     | TurnStop
+    | TurnContinue
+    | TurnRetry
     | ApprovalAnswer
     | SessionSet
+    | SessionClear
+    | SessionRewind
+    | SessionFork
+    | TaskCreate
+    | TaskUpdate
+    | TaskRun
     | Ping
 )

@@ -43,8 +43,16 @@ from ..protocol.commands import (
     QueueReorder,
     QueueResume,
     QueueSendNow,
+    SessionClear,
+    SessionFork,
+    SessionRewind,
     SessionSet,
     Subscribe,
+    TaskCreate,
+    TaskRun,
+    TaskUpdate,
+    TurnContinue,
+    TurnRetry,
     TurnStop,
 )
 from ..protocol.content import Json, Message, OutcomeKind, QueueItem, Road, Task, Trigger, Turn, TurnError
@@ -66,7 +74,7 @@ from ..store import reading
 from ..store.store import SessionStore
 from ..store.writes import PutBlocks, PutSession
 from ..tools.toolbox import Toolbox
-from . import approvals, ending, queueing
+from . import approvals, branches, ending, queueing, recovery, tasks
 from .catching_up import what_was_missed
 from .connection import Connection
 from .inbox import Envelope, Inbox, rejected
@@ -245,6 +253,12 @@ class SessionActor:
                 return self._set(command, by=envelope.user, road=envelope.road)
             case QueueEdit() | QueueRemove() | QueueReorder() | QueueSendNow() | QueueResume() as command:
                 return queueing.handle(self, command)
+            case TurnContinue() as command:
+                return recovery.go_on(self, command)
+            case SessionClear() | SessionRewind() | SessionFork() | TurnRetry() as command:
+                return branches.handle(self, command)
+            case TaskCreate() | TaskUpdate() | TaskRun() as command:
+                return tasks.handle(self, command)
             case Hello() | Ping() | Subscribe() | History():
                 return {}  # The host and ``submit`` have answered these.
 

@@ -10,6 +10,7 @@ A session's database::
     approvals   questions to the user    commands    what was asked and answered, by cmd_id
     queue       messages that wait       tasks       things to do later
     events      durable events but deltas            segments    packed deltas of the live turn
+    jobs        what is due later, once an alarm finds the session asleep
 
 ``segments`` are dropped when their turn ends: by then ``parts`` hold the text.
 """
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 APPLICATION_ID = 0x4A414750  # "JAGP"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 session_migrations = Migrations("jupyter_agent.session")
 index_migrations = Migrations("jupyter_agent.index")
@@ -103,6 +104,28 @@ def m001_session(db: Database) -> None:
         CREATE TABLE attachments (
             sha256 TEXT PRIMARY KEY, mime TEXT NOT NULL, name TEXT NOT NULL, bytes INTEGER NOT NULL
         )
+        """,
+    )
+
+
+@session_migrations()
+def m002_durability(db: Database) -> None:
+    """Make room for recovery, branches, alarms, and answers that change a call."""
+    _run(
+        db,
+        """
+        ALTER TABLE turns ADD COLUMN interrupted INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE turns ADD COLUMN cuts INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE turns ADD COLUMN progress_at INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE turns ADD COLUMN kept_steps INTEGER;
+        ALTER TABLE approvals ADD COLUMN input_hash TEXT NOT NULL DEFAULT '';
+        ALTER TABLE approvals ADD COLUMN edited_input TEXT;
+        CREATE TABLE jobs (
+            id TEXT PRIMARY KEY, kind TEXT NOT NULL, due_at INTEGER NOT NULL, payload TEXT NOT NULL DEFAULT 'null',
+            attempts INTEGER NOT NULL DEFAULT 0, last_error TEXT
+        ) WITHOUT ROWID;
+        CREATE INDEX idx_jobs_due ON jobs(due_at);
+        CREATE INDEX idx_commands_created ON commands(created_at)
         """,
     )
 

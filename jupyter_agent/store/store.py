@@ -31,7 +31,19 @@ from ..protocol.plain import to_plain
 from . import reading
 from .projection import project, put_meta
 from .schema import APPLICATION_ID, SCHEMA_VERSION, session_migrations
-from .writes import Batch, Call, Decide, PutBlocks, PutCall, PutCommand, PutMeta, PutSession, Write
+from .writes import (
+    Batch,
+    Call,
+    Decide,
+    DropJob,
+    PutBlocks,
+    PutCall,
+    PutCommand,
+    PutJob,
+    PutMeta,
+    PutSession,
+    Write,
+)
 
 DB_NAME = "session.db"
 LOCK_NAME = "session.lock"
@@ -199,6 +211,14 @@ class SessionStore:
                 _put_call(conn, call)
             case Decide():
                 conn.execute("UPDATE approvals SET scope=? WHERE id=?", (write.scope, write.approval_id))
+            case PutJob(job=job):
+                conn.execute(
+                    "INSERT OR REPLACE INTO jobs (id, kind, due_at, payload, attempts, last_error)"
+                    " VALUES (?,?,?,?,?,?)",
+                    (job.id, job.kind, job.due_at, dump_json(job.payload), job.attempts, job.last_error),
+                )
+            case DropJob(job_id=job_id):
+                conn.execute("DELETE FROM jobs WHERE id=?", (job_id,))
 
 
 # -- rows ---------------------------------------------------------------------------

@@ -82,7 +82,33 @@ class Decide:
     scope: str
 
 
-Write = PutSession | PutMeta | PutCommand | PutBlocks | PutCall | Decide
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Something due at a time (ms), whether the session is awake then or not. Done at least once."""
+
+    id: str
+    kind: str
+    due_at: int
+    payload: Json = None
+    attempts: int = 0
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutJob:
+    """Set the alarm, or set it anew."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropJob:
+    """Nothing is due any more."""
+
+    job_id: str
+
+
+Write = PutSession | PutMeta | PutCommand | PutBlocks | PutCall | Decide | PutJob | DropJob
 
 
 @dataclass(slots=True)

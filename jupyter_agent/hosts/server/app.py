@@ -113,6 +113,39 @@ class AgentExtension(ExtensionApp):
     # -- sessions --------------------------------------------------------------------
     idle_s = Float(10.0, min=0, help="An idle session's database is closed after this long.").tag(config=True)
     activate_timeout_s = Float(30.0, min=1, help="How long a session may take to wake.").tag(config=True)
+    auto_title = Bool(default_value=True, help="Let the model name a session after its first exchange.").tag(
+        config=True
+    )
+    archive_after_days = Float(14.0, min=0, help="Sessions unused for so many days are archived; 0: never.").tag(
+        config=True
+    )
+    purge_after_days = Float(0.0, min=0, help="Archived sessions are deleted after so many days; 0: never.").tag(
+        config=True
+    )
+    undo_delete_s = Float(600.0, min=0, help="How long a deleted session can be brought back.").tag(config=True)
+    snapshot_days = Float(30.0, min=0, help="How long daily snapshots are kept; 0: none are made.").tag(config=True)
+    approval_expires_s = Float(None, allow_none=True, help="Unanswered questions are denied after this long.").tag(
+        config=True
+    )
+    storage = Enum(
+        ["auto", "local", "network"],
+        "auto",
+        help="How databases are locked; auto: by the data directory's file system.",
+    ).tag(config=True)
+
+    # -- after a crash -----------------------------------------------------------------
+    recovery = Enum(
+        ["auto", "ask", "never"],
+        "auto",
+        help="auto: a turn that the server's end cut off goes on if the user was here lately. "
+        "ask: it waits for Continue. never: it is only marked as interrupted.",
+    ).tag(config=True)
+    recovery_window_s = Float(900.0, min=0, help="How long ago “lately” is.").tag(config=True)
+    max_recoveries = Int(10, min=0, help="How often one turn is taken up again.").tag(config=True)
+    max_interruptions = Int(5, min=0, help="How often the server may die during one turn.").tag(config=True)
+    recovery_stall_s = Float(300.0, min=1, help="A recovery without progress for this long ends.").tag(config=True)
+    max_reruns = Int(2, min=0, help="How often a reading tool that was cut off is run again.").tag(config=True)
+    wake_at_once = Int(4, min=1, help="How many sessions are woken at once when the server starts.").tag(config=True)
 
     # -- tools -----------------------------------------------------------------------
     tab_timeout_s = Float(5.0, min=0.1, help="How long an open notebook may take to answer an edit.").tag(config=True)
