@@ -35,6 +35,7 @@ from .rest import (
     UnknownHandler,
 )
 from .socket import SessionSocket
+from .stream import StreamHandler
 from .tabs import TabSocket
 
 API = "jupyter-agent/api/v1"
@@ -234,6 +235,7 @@ class AgentExtension(ExtensionApp):
                 (rf"{API}{_SESSION}/attachments", AttachmentsHandler, engine),
                 (rf"{API}{_SESSION}/attachments/([^/]+)", AttachmentHandler, engine),
                 (rf"{API}{_SESSION}/connect", SessionSocket, engine),
+                (rf"{API}{_SESSION}/stream", StreamHandler, engine),
                 (rf"{API}(?:/.*)?", UnknownHandler, engine),
                 (rf"{STATIC}/(.*)", PanelFiles, {"path": str(STATIC_DIR)}),
             ]

@@ -168,6 +168,13 @@ async def is_allowed(handler: Any, action: str) -> bool:
     )
 
 
+def unsent_bytes(stream: Any) -> int:
+    """Return how much a connection's peer has yet to take, as far as Tornado tells."""
+    written = getattr(stream, "_total_write_index", 0)
+    taken = getattr(stream, "_total_write_done_index", 0)
+    return written - taken
+
+
 def of_session(method: Method) -> Method:
     """Answer 404 for what cannot be a session's id, before any path is built from it."""
 

@@ -21,7 +21,7 @@ from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from ...protocol.ids import is_session_id
-from .base import AUTH_RESOURCE, error_body, is_allowed
+from .base import AUTH_RESOURCE, error_body, is_allowed, unsent_bytes
 from .engine import Engine
 
 if TYPE_CHECKING:
@@ -83,10 +83,7 @@ class AgentSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyright:
 
     def pending_bytes(self) -> int:
         """Return how much the peer has yet to take, as far as Tornado tells."""
-        stream = getattr(self.ws_connection, "stream", None)
-        written = getattr(stream, "_total_write_index", 0)
-        taken = getattr(stream, "_total_write_done_index", 0)
-        return written - taken
+        return unsent_bytes(getattr(self.ws_connection, "stream", None))
 
 
 class SessionSocket(AgentSocket):
