@@ -120,7 +120,13 @@ class SessionActor:
         self._hint = hint
         self._changed = changed
         self.journal = Journal(
-            store, thread, self.state, services.settings, emit=self._out, failed=lambda error: failed(self, error)
+            store,
+            thread,
+            self.state,
+            services.settings,
+            emit=self._out,
+            alarmed=lambda: changed(self),
+            failed=lambda error: failed(self, error),
         )
         self.folder = store.folder
         self._inbox = Inbox(session_id, self.journal, self._decide)

@@ -45,7 +45,10 @@ from ..settings import Settings
 from ..store.index import SessionIndex, State
 from ..store.store import BLOBS, SessionStore, as_store_error
 from ..tools.toolbox import Toolbox
+from . import jobs
 from .actor import Services, SessionActor
+from .alarms import Alarms
+from .clock import Clock, WallClock
 from .connection import Connection, Guard, Sink
 from .inbox import Envelope, rejected
 from .room import Room
@@ -55,23 +58,34 @@ T = TypeVar("T")
 
 FEATURES = ["history", "queue", "approvals", "tasks", "attachments"]
 _HEARTBEAT_LINGER_S = 60.0
+_LATER_MS = 60_000
+"""When to try again to wake a session that has something due and did not wake."""
 
 
 class SessionHost:
     """See the module. All methods belong to one event loop."""
 
     def __init__(
-        self, settings: Settings, *, workspace: Workspace, model: Model, toolbox: Toolbox, version: str = ""
+        self,
+        settings: Settings,
+        *,
+        workspace: Workspace,
+        model: Model,
+        toolbox: Toolbox,
+        version: str = "",
+        clock: Clock | None = None,
     ) -> None:
         self.settings = settings
         self.version = version
         self._services = Services(settings=settings, workspace=workspace, model=model, toolbox=toolbox)
         self._sessions_dir = settings.data_dir / "sessions"
+        self.alarms = Alarms(clock or WallClock(), self._ring)
         self._rooms: dict[str, Room] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._index: SessionIndex | None = None
         self._index_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jupyter-agent-index")
         self._for_notebook = asyncio.Lock()
+        self._few = asyncio.Semaphore(settings.wake_at_once)
         self._closing = False
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -93,8 +107,43 @@ class SessionHost:
         return await asyncio.get_running_loop().run_in_executor(self._index_thread, ask)
 
     def _changed(self, actor: SessionActor) -> None:
-        facts = to_plain(actor.state.facts())
-        self._spawn(self._indexed(lambda index: index.put(facts)))
+        facts, due_at = to_plain(actor.state.facts()), jobs.next_due(actor.state.jobs)
+
+        def put(index: SessionIndex) -> None:
+            index.put(facts)
+            index.set_alarm(actor.id, due_at)
+
+        self.alarms.set(actor.id, due_at)
+        self._spawn(self._indexed(put))
+
+    # -- alarms ------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take up what is due, now or later."""
+        self._spawn(self._take_up_alarms())
+
+    async def _take_up_alarms(self) -> None:
+        for session_id, due_at in (await self._indexed(lambda index: index.alarms())).items():
+            if self.alarms.due(session_id) is None:
+                self.alarms.set(session_id, due_at)
+
+    def _ring(self, session_id: str) -> None:
+        self._spawn(self._run_due(session_id))
+
+    async def _run_due(self, session_id: str) -> None:
+        """Do what is due in a session, waking it if it sleeps."""
+        try:
+            async with self._few:
+                actor = await self.get(session_id)
+        except SessionNotFound:
+            return
+        except AgentError as error:
+            log.warning("Session %s could not be woken for what is due: %s", session_id, error.message)
+            self.alarms.set(session_id, self.alarms.clock.now_ms() + _LATER_MS)
+            return
+        await actor.spawn(jobs.run_due(actor, self.alarms.clock.now_ms()))
+        if actor.state.jobs and self.alarms.due(session_id) is None:
+            self.alarms.set(session_id, jobs.next_due(actor.state.jobs))
 
     # -- sessions ------------------------------------------------------------------------
 
@@ -292,6 +341,7 @@ class SessionHost:
     async def close(self) -> None:
         """Put every session to sleep; a running turn stays in the ledger."""
         self._closing = True
+        self.alarms.close()
         if self._sweeper is not None:
             self._sweeper.cancel()
         for room in list(self._rooms.values()):

@@ -32,7 +32,7 @@ from ..protocol.frames import Recorded
 from ..protocol.ids import now_ms
 from ..settings import Settings
 from ..store.store import SessionStore
-from ..store.writes import Batch, Write
+from ..store.writes import Batch, DropJob, PutJob, Write
 from .state import State
 
 T = TypeVar("T")
@@ -49,6 +49,7 @@ class Journal:
         settings: Settings,
         *,
         emit: Callable[[list[Recorded]], None],
+        alarmed: Callable[[], None],
         failed: Callable[[StoreError], None],
     ) -> None:
         self._store = store
@@ -56,6 +57,7 @@ class Journal:
         self._state = state
         self._settings = settings
         self._emit = emit
+        self._alarmed = alarmed
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._batch = Batch()
@@ -89,7 +91,9 @@ class Journal:
             return
         for event in events:
             self._add(event)
-        self._batch.writes.extend(writes)
+        for write in writes:
+            self._state.written(write)
+            self._batch.writes.append(write)
         self._batch.full |= full
         if then is not None:
             self._then.append(then)
@@ -162,6 +166,8 @@ class Journal:
             call(None)
         if batch.events:
             self._emit(batch.events)
+        if any(isinstance(write, PutJob | DropJob) for write in batch.writes):
+            self._alarmed()
 
     def _break(self, error: StoreError, then: list[Callable[[StoreError | None], None]]) -> None:
         self._broken = error

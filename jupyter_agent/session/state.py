@@ -50,7 +50,7 @@ from ..protocol.events import (
 )
 from ..protocol.plain import utf16_len
 from ..store.reading import Loaded
-from ..store.writes import Call
+from ..store.writes import Call, DropJob, Job, PutJob, Write
 
 _TOOL_FIELDS = ("input", "output", "error", "reason", "approval_id", "started_at", "ended_at")
 
@@ -96,6 +96,7 @@ class State:
     last_outcome: TurnEnded | None = None
     grants: set[str] = field(default_factory=set[str])
     prefix: Json = None
+    jobs: dict[str, Job] = field(default_factory=dict[str, Job])
 
     @classmethod
     def of(cls, loaded: Loaded) -> State:
@@ -113,6 +114,7 @@ class State:
             last_outcome=codec.decode_outcome(snap["last_outcome"]) if snap["last_outcome"] else None,
             grants=set(loaded.grants),
             prefix=loaded.prefix,
+            jobs={job.id: job for job in loaded.jobs},
         )
         if snap["turn"] is not None:
             state.load_turn(loaded)
@@ -284,6 +286,16 @@ class State:
         self.parts[event.part_id] = replace(
             part, state=event.state, running=event.running, rev=event.rev, input_json=None, **known
         )
+
+    def written(self, write: Write) -> None:
+        """Keep what a write says of what is due; the others speak for themselves."""
+        match write:
+            case PutJob(job=job):
+                self.jobs[job.id] = job
+            case DropJob(job_id=job_id):
+                self.jobs.pop(job_id, None)
+            case _:
+                pass
 
     def put_call(self, call: Call) -> None:
         """Replace a call of the newest step."""

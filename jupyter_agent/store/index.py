@@ -69,6 +69,20 @@ class SessionIndex:
     def remove(self, session_id: str) -> None:
         """Forget a session."""
         self._db.conn.execute("DELETE FROM sessions WHERE id=?", (session_id,))
+        self.set_alarm(session_id, None)
+
+    def set_alarm(self, session_id: str, due_at: int | None) -> None:
+        """Mirror when the session's earliest job is due; None: it has none."""
+        if due_at is None:
+            self._db.conn.execute("DELETE FROM alarms WHERE session_id=?", (session_id,))
+        else:
+            self._db.conn.execute(
+                "INSERT OR REPLACE INTO alarms (session_id, due_at) VALUES (?,?)", (session_id, due_at)
+            )
+
+    def alarms(self) -> dict[str, int]:
+        """Return when each session that has something due is to be woken."""
+        return dict(self._db.conn.execute("SELECT session_id, due_at FROM alarms").fetchall())
 
     def list(
         self, *, state: State = "active", q: str = "", limit: int = 25, before: str | None = None
@@ -117,11 +131,13 @@ class SessionIndex:
             db = connect(self._dir / session_id / DB_NAME, read_only=True)
             try:
                 facts = reading.snapshot(db.conn, page=1, page_bytes=0)["session"]
+                due_at = reading.next_due(db.conn)
             finally:
                 db.conn.close()
         except (sqlite3.Error, StoreError, OSError, TypeError, ValueError):
             return False  # A damaged or half-made session stays out of the list; its folder is not touched.
         self.put(facts)
+        self.set_alarm(session_id, due_at)
         return True
 
     def _stamp(self, session_id: str) -> str:

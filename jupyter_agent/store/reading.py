@@ -14,7 +14,7 @@ from typing import Any
 
 from ..protocol.commands import Cursor
 from ..protocol.fold import status_of
-from .writes import Call
+from .writes import NEVER, Call, Job
 
 Wire = dict[str, Any]
 
@@ -43,6 +43,7 @@ class Loaded:
     queue_rev: int
     grants: list[str]
     prefix: Wire | None
+    jobs: list[Job]
 
 
 def load(conn: sqlite3.Connection) -> Loaded:
@@ -64,6 +65,7 @@ def load(conn: sqlite3.Connection) -> Loaded:
         queue_rev=queue["rev"],
         grants=_meta(conn, "grants") or [],
         prefix=_meta(conn, "prefix"),
+        jobs=_jobs(conn),
     )
 
 
@@ -308,6 +310,21 @@ def _calls(conn: sqlite3.Connection, turn_id: str, step: int) -> list[Call]:
         )
         for row in rows
     ]  # fmt: skip
+
+
+def next_due(conn: sqlite3.Connection) -> int | None:
+    """Return when the session's earliest alarm rings; None when none will."""
+    if conn.execute("SELECT 1 FROM sqlite_schema WHERE name='jobs'").fetchone() is None:
+        return None  # An older version wrote it, and nobody has opened it since.
+    return conn.execute("SELECT min(due_at) FROM jobs WHERE due_at < ?", (NEVER,)).fetchone()[0]
+
+
+def _jobs(conn: sqlite3.Connection) -> list[Job]:
+    rows = conn.execute("SELECT id, kind, due_at, payload, attempts, last_error FROM jobs")
+    return [
+        Job(id=row[0], kind=row[1], due_at=row[2], payload=json.loads(row[3]), attempts=row[4], last_error=row[5])
+        for row in rows
+    ]
 
 
 def _tasks(conn: sqlite3.Connection) -> Iterator[Wire]:

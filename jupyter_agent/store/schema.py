@@ -144,3 +144,15 @@ def m001_index(db: Database) -> None:
         CREATE INDEX idx_sessions_notebook ON sessions(notebook_path) WHERE notebook_path IS NOT NULL
         """,
     )
+
+
+@index_migrations()
+def m002_alarms(db: Database) -> None:
+    """Mirror when sessions are to be woken, and remember when the server's own chores ran."""
+    _run(
+        db,
+        """
+        CREATE TABLE alarms (session_id TEXT PRIMARY KEY, due_at INTEGER NOT NULL) WITHOUT ROWID;
+        CREATE TABLE chores (name TEXT PRIMARY KEY, ran_at INTEGER NOT NULL) WITHOUT ROWID
+        """,
+    )

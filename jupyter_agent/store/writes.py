@@ -82,6 +82,10 @@ class Decide:
     scope: str
 
 
+NEVER = 1 << 62
+"""``due_at`` of a job that failed for good: its row tells why."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """Something due at a time (ms), whether the session is awake then or not. Done at least once."""

@@ -15,6 +15,7 @@ import pytest
 from jupyter_agent.agent.claude import ClaudeModel
 from jupyter_agent.errors import SessionNotFound, StoreError
 from jupyter_agent.protocol.frames import Frame
+from jupyter_agent.session.clock import Clock
 from jupyter_agent.session.connection import Connection
 from jupyter_agent.session.host import SessionHost
 from jupyter_agent.settings import Settings
@@ -25,12 +26,14 @@ from tests.stranger import Stranger
 
 
 @asynccontextmanager
-async def hosting(model_server: ModelServer, folder: Path, **settings: Any) -> AsyncGenerator[SessionHost, None]:
+async def hosting(
+    model_server: ModelServer, folder: Path, *, clock: Clock | None = None, **settings: Any
+) -> AsyncGenerator[SessionHost, None]:
     """A host over one folder; leaving it is the server's orderly end."""
     chosen = Settings(data_dir=folder / "data", base_url=model_server.url, api_key=model_server.key, idle_s=0.05)
     chosen = replace(chosen, **settings)
     model, workspace = ClaudeModel(chosen), DiskWorkspace(folder, chosen)
-    host = SessionHost(chosen, workspace=workspace, model=model, toolbox=Toolbox(chosen))
+    host = SessionHost(chosen, workspace=workspace, model=model, toolbox=Toolbox(chosen), clock=clock)
     try:
         yield host
     finally:

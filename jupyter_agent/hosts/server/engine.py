@@ -107,6 +107,7 @@ class Engine:
                 if self._host is None:
                     await asyncio.to_thread(_import_the_house)
                     self._host = self._build()
+                    self._host.start()
         return self._host
 
     def _build(self) -> SessionHost:

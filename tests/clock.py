@@ -1,0 +1,51 @@
+"""A clock that a test moves: alarms ring when it says so, and nobody waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jupyter_agent.protocol.ids import now_ms
+
+
+@dataclass(eq=False)
+class _Call:
+    when_ms: int
+    call: Callable[[], None]
+    over: bool = False
+
+    def cancel(self) -> None:
+        self.over = True
+
+
+class HandClock:
+    """Starts at the machine's time, then stands."""
+
+    def __init__(self) -> None:
+        self._now = now_ms()
+        self._calls: list[_Call] = []
+
+    def now_ms(self) -> int:
+        return self._now
+
+    def call_at(self, when_ms: int, call: Callable[[], None]) -> _Call:
+        self._calls.append(_Call(when_ms, call))
+        return self._calls[-1]
+
+    @property
+    def waiting(self) -> list[int]:
+        """In how many ms each call that is to come will come."""
+        return sorted(call.when_ms - self._now for call in self._calls if not call.over)
+
+    def move(self, by_ms: int) -> None:
+        """Let time pass, backwards too; whatever is due by then is called."""
+        self._now += by_ms
+        for call in sorted(self._calls, key=lambda call: call.when_ms):
+            if not call.over and call.when_ms <= self._now:
+                call.over = True
+                call.call()
+        self._calls = [call for call in self._calls if not call.over]
+
+    def ring_overdue(self) -> None:
+        """What the machine's own clock does by itself: call what was overdue when it was asked for."""
+        self.move(0)
