@@ -92,6 +92,13 @@ def test_python_and_the_front_end_have_the_same_version() -> None:
     assert json.loads((ROOT / "js" / "package.json").read_text())["version"] == __version__
 
 
+def test_the_front_end_ships_nothing_of_the_ai_sdk() -> None:
+    licences = (ROOT / "jupyter_agent" / "static" / "third-party-licenses.txt").read_text(encoding="utf-8")
+    assert "=== preact " in licences
+    assert "=== ai " not in licences
+    assert "@ai-sdk" not in licences
+
+
 def test_the_lock_file_names_no_registry() -> None:
     packages = json.loads((ROOT / "js" / "package-lock.json").read_text())["packages"]
     assert [name for name, entry in packages.items() if "resolved" in entry] == []

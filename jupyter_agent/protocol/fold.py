@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from operator import itemgetter
 from typing import Any
 
-from .plain import utf16_len
+from .plain import after_units, utf16_len
 
 View = dict[str, Any]
 _TERMINAL = ("output-available", "output-error", "output-denied")
@@ -150,11 +150,7 @@ def _part_delta(view: View, d: Any) -> None:
     have = utf16_len(text)
     if d["at"] > have:
         raise Gap(f"{d['part_id']}: delta at {d['at']}, have {have}")
-    part[d["field"]] = text + _after_units(d["delta"], have - d["at"])
-
-
-def _after_units(text: str, units: int) -> str:
-    return text.encode("utf-16-le", "surrogatepass")[2 * units :].decode("utf-16-le", "surrogatepass")
+    part[d["field"]] = text + after_units(d["delta"], have - d["at"])
 
 
 def _tool_state(view: View, d: Any) -> None:

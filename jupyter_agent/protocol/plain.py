@@ -86,3 +86,10 @@ def whole(text: str) -> str:
 def utf16_len(text: str) -> int:
     """Return the length in UTF-16 units, JavaScript's ``.length``."""
     return len(text) + sum(char > "\uffff" for char in text)
+
+
+def after_units(text: str, units: int) -> str:
+    """Return the text without its first UTF-16 units."""
+    if units <= 0:
+        return text
+    return text.encode("utf-16-le", "surrogatepass")[2 * units :].decode("utf-16-le", "surrogatepass")

@@ -11,6 +11,10 @@
 Without a usable cursor a snapshot comes first. The stream ends when the
 session is deleted, and after ``resync``: whoever comes back with its last id
 (as every ``EventSource`` does by itself) misses nothing.
+
+With ``format=ai`` it is one turn, the live or else the last one, in the AI
+SDK's chunks (see ``protocol.ui_chunks``), from the turn's beginning to its
+end; 204 when there is none, or with ``turn=live`` none that lives.
 """
 
 # Tornado types its handlers loosely:
@@ -21,7 +25,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tornado.iostream import StreamClosedError
 
@@ -39,20 +44,25 @@ _LAST = ("session.deleted", "resync")
 
 
 class StreamHandler(AgentHandler):
-    """Frames out, nothing in. Waits for the end without polling; a client that leaves is let go at once."""
+    """Out only. Waits for the end without polling; a client that leaves is let go at once."""
 
     @guarded
     @of_session
     async def get(self, session_id: str) -> None:
-        cursor = self._cursor()
+        cursor, chunks, only_live = self._cursor(), self._wants_chunks(), self._wants_live()
         host = await self.engine.host()
-        await host.get(session_id)  # What keeps it from waking is an answer with a status, not an empty stream.
+        # What keeps it from waking is an answer with a status, not an empty stream.
+        state = (await host.get(session_id)).state
+        if chunks and state.turn is None and (only_live or state.last_outcome is None):
+            self.set_status(HTTPStatus.NO_CONTENT)
+            return
         self._over = asyncio.Event()
+        self._teller = _Chunks() if chunks else _Frames()
         self._begin()
         view = host.connect(session_id, self._sink, user=self.user_name, road="rest", backlog=self._backlog)
         try:
             self._send(f"retry: {RETRY_MS}\n\n")
-            view.receive(_subscribe(cursor, self.engine.settings.page))
+            view.receive(_subscribe(None if chunks else cursor, self.engine.settings.page))
             await self._until_over()
         finally:
             view.close()
@@ -72,16 +82,30 @@ class StreamHandler(AgentHandler):
             raise BadRequest("since is <ep>:<seq>, the id of an event of this stream.")
         return cursor
 
+    def _wants_chunks(self) -> bool:
+        return self._one_of("format", ("frames", "ai")) == "ai"
+
+    def _wants_live(self) -> bool:
+        return self._one_of("turn", ("any", "live")) == "live"
+
+    def _one_of(self, name: str, choices: tuple[str, ...]) -> str:
+        value = self.get_query_argument(name, choices[0])
+        if value not in choices:
+            raise BadRequest(f"{name} is one of {', '.join(choices)}.")
+        return value
+
     # -- answered ------------------------------------------------------------------------
 
     def _begin(self) -> None:
+        for name, value in self._teller.headers.items():
+            self.set_header(name, value)
         self.set_header("Content-Type", "text/event-stream; charset=utf-8")
         self.set_header("Cache-Control", "no-cache, no-transform")
         self.set_header("X-Accel-Buffering", "no")  # nginx would gather the events
 
     def _sink(self, frame: Frame) -> None:
-        self._send("".join(told(event) for event in single_frames(frame.data)))
-        if frame.data.get("type") in _LAST:
+        self._send(self._teller.tell(frame.data))
+        if self._teller.over:
             self._over.set()
 
     def _send(self, text: str) -> None:
@@ -113,6 +137,37 @@ class StreamHandler(AgentHandler):
         super().on_connection_close()
         if hasattr(self, "_over"):
             self._over.set()
+
+
+class _Frames:
+    """The protocol's own frames, one an event."""
+
+    headers: ClassVar[dict[str, str]] = {}
+
+    def __init__(self) -> None:
+        self.over = False
+
+    def tell(self, frame: Json) -> str:
+        self.over = frame.get("type") in _LAST
+        return "".join(told(single) for single in single_frames(frame))
+
+
+class _Chunks:
+    """One turn as the AI SDK reads it."""
+
+    headers: ClassVar[dict[str, str]] = {"x-vercel-ai-ui-message-stream": "v1"}
+
+    def __init__(self) -> None:
+        from ...protocol.ui_chunks import UiChunks
+
+        self._turn = UiChunks()
+        self.over = False
+
+    def tell(self, frame: Json) -> str:
+        chunks: list[Any] = self._turn.take(frame)
+        text = "".join(f"data: {to_json(chunk)}\n\n" for chunk in chunks)
+        self.over = self._turn.over or frame.get("type") in _LAST
+        return text + "data: [DONE]\n\n" if self._turn.over else text
 
 
 def parse_cursor(text: str) -> Cursor | None:
