@@ -81,10 +81,10 @@ def test_who_joins_in_the_middle_is_told_the_same(name: str) -> None:
 
 def _turn(*events: tuple[str, Json]) -> list[Json]:
     """Frames of one turn around these events."""
-    turn = {"id": "t", "message_id": "m", "mode": "build", "trigger": "user", "status": "running", "step": 0}
-    message = {"id": "m", "role": "assistant", "status": "streaming", "parts": []}
-    told = [("turn.started", {"turn": turn}), ("message.added", {"message": message})]
-    body = [*told, ("step.started", {"step": 1, "model": "x"}), *events]
+    turn: Json = {"id": "t", "message_id": "m", "mode": "build", "trigger": "user", "status": "running", "step": 0}
+    message: Json = {"id": "m", "role": "assistant", "status": "streaming", "parts": []}
+    told: list[tuple[str, Json]] = [("turn.started", {"turn": turn}), ("message.added", {"message": message})]
+    body: list[tuple[str, Json]] = [*told, ("step.started", {"step": 1, "model": "x"}), *events]
     return [
         {"v": 1, "sid": "s", "ep": "e", "seq": n + 1, "ts": 0, "turn": "t", "type": tag, "d": d}
         for n, (tag, d) in enumerate(body)
