@@ -58,12 +58,12 @@ export type ToolState =
 export type Display =
   DisplayText | DisplayMarkdown | DisplayCode | DisplayDiff | DisplayImage | DisplayTable;
 export type ToolReason = 'interrupted' | 'stopped' | 'never_ran' | 'denied';
+export type Scope = 'once' | 'session' | 'always';
 export type Level = 'info' | 'warning' | 'error';
 export type Trigger = 'user' | 'queue' | 'task' | 'recovery' | 'continue';
 export type TurnStatus = 'running' | 'awaiting' | 'recovering' | 'stopping' | 'ended';
 export type WhenBusy = 'queue' | 'steer' | 'reject';
 export type Decision = 'allow' | 'deny';
-export type Scope = 'once' | 'session' | 'always';
 export type TaskStatus = 'pending' | 'running' | 'done' | 'failed' | 'cancelled';
 export type OutcomeKind = 'completed' | 'stopped' | 'failed' | 'interrupted' | 'step_limit';
 export type Road = 'panel' | 'comm' | 'rest';
@@ -261,6 +261,7 @@ export interface ToolPart {
   reason: ToolReason | null;
   progress?: unknown;
   approval_id: string | null;
+  allowed: Scope | null;
   rev: number;
   started_at: number | null;
   ended_at: number | null;
@@ -365,9 +366,10 @@ export interface Turn {
   step: number;
   attempt: number;
   started_at: number;
+  user: string;
 }
 /**
- * A message that waits for the running turn to end.
+ * A message that waits for the running turn to end; ``task_id`` when it is a task's.
  */
 export interface QueueItem {
   id: string;
@@ -376,9 +378,13 @@ export interface QueueItem {
   when_busy: WhenBusy;
   rev: number;
   created_at: number;
+  user: string;
+  task_id: string | null;
 }
 /**
  * A question to the user: may this call run? ``preview`` is what will happen.
+ *
+ * ``input_hash`` is the sha256 of the call's input: the answer is one to that input and no other.
  */
 export interface Approval {
   id: string;
@@ -388,6 +394,7 @@ export interface Approval {
   options: Decision[];
   scopes: Scope[];
   preview: Display[];
+  input_hash: string;
   requested_at: number;
   expires_at: number | null;
 }
@@ -939,6 +946,7 @@ export interface ToolStateChanged {
   reason?: ToolReason | null;
   progress?: unknown;
   approval_id?: string | null;
+  allowed?: Scope | null;
   started_at?: number | null;
   ended_at?: number | null;
 }
@@ -1130,12 +1138,15 @@ export interface MessageSendCommand {
 }
 /**
  * Say something. ``id`` is the message's own, chosen by the view.
+ *
+ * ``deny_pending``: whatever waits for an answer is denied, and the model reads this instead, in the same turn.
  */
 export interface MessageSend {
   id: string;
   parts: (SentText | SentFile)[];
   when_busy?: WhenBusy;
   if_mode?: Mode | null;
+  deny_pending?: boolean;
 }
 /**
  * Text that the user wrote.
@@ -1263,6 +1274,8 @@ export interface ApprovalAnswerCommand {
 }
 /**
  * Allow or deny a call; a denial's ``reason`` is read by the model.
+ *
+ * ``edited_input`` replaces the call's whole input. ``input_hash``, if given, names the input that was looked at.
  */
 export interface ApprovalAnswer {
   id: string;
@@ -1270,6 +1283,7 @@ export interface ApprovalAnswer {
   decision: Decision;
   scope?: Scope;
   edited_input?: unknown;
+  input_hash?: string | null;
   reason?: string | null;
 }
 export interface SessionSetCommand {

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ..protocol.content import Display, Json, Level, Mode, Part, ToolOutput, ToolReason, ToolState, Usage
-from ..store.writes import Call
+from ..store.writes import Call, Permission
 from ..tools.tool import ToolContext
 from .model import ApiMessage, Block
 
@@ -56,8 +56,8 @@ class Ledger(Protocol):
         """Whether the results of ``calls`` are in the API's history."""
         ...
 
-    def granted(self, name: str) -> bool:
-        """Tell whether the user allowed this tool for the session."""
+    async def permission(self, call: Call) -> Permission | None:
+        """Return what the user said to this very call, or once and for all to such calls; None when nothing."""
         ...
 
     async def prefix(self) -> tuple[list[Block], list[dict[str, Json]]]:
@@ -134,8 +134,8 @@ class Ledger(Protocol):
         """Put calls before the user, each with what it would do; the turn awaits."""
         ...
 
-    async def begin(self, call: Call) -> Call:
-        """Write the intent before the deed."""
+    async def begin(self, call: Call, permission: Permission | None) -> Call:
+        """Write the intent before the deed; the permission is used up in the same transaction."""
         ...
 
     async def settle(

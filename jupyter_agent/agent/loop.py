@@ -145,9 +145,8 @@ async def run_calls(ledger: Ledger, toolbox: Toolbox) -> bool:
         return True
     await _ask_first(ledger, toolbox)
     for call in _open(ledger):
-        if call.state == "approval":
+        if call.state == "approval" or not await _run(ledger, toolbox, call):
             return False
-        await _run(ledger, toolbox, call)
     return True
 
 
@@ -157,24 +156,39 @@ def _open(ledger: Ledger) -> Sequence[Call]:
 
 async def _ask_first(ledger: Ledger, toolbox: Toolbox) -> None:
     """Put all calls that need it before the user at once, so that one look answers them."""
+    pending = [call for call in _open(ledger) if call.state == "pending"]
+    gated = [call for call in pending if toolbox.gate(call.name, ledger.mode, call.input) == "ask"]
+    await _ask(ledger, toolbox, [call for call in gated if await ledger.permission(call) is None])
+
+
+async def _ask(ledger: Ledger, toolbox: Toolbox, calls: Sequence[Call]) -> bool:
+    """Put calls before the user; return False when that leaves none to wait for."""
     asked: list[tuple[Call, list[Display]]] = []
-    for call in _open(ledger):
-        if call.state != "pending" or ledger.granted(call.name):
-            continue
-        if toolbox.gate(call.name, ledger.mode, call.input) == "ask":
-            try:
-                asked.append((call, await toolbox.preview(call.name, call.input, ledger.context(call))))
-            except ToolError as error:
-                await _fail(ledger, call, error.message)
+    for call in calls:
+        try:
+            asked.append((call, await toolbox.preview(call.name, call.input, ledger.context(call))))
+        except ToolError as error:
+            await _fail(ledger, call, error.message)
     if asked:
         await ledger.ask(asked)
+    return bool(asked)
 
 
-async def _run(ledger: Ledger, toolbox: Toolbox, call: Call) -> None:
-    if toolbox.gate(call.name, ledger.mode, call.input) == "deny":
+async def _run(ledger: Ledger, toolbox: Toolbox, call: Call) -> bool:
+    """Run one call, if it still may; return False when the user has to answer first.
+
+    What was allowed a while ago is looked at again here: a call before it may have changed the mode,
+    a rule may be gone. Between the last look and the intent nothing is awaited.
+    """
+    gate = toolbox.gate(call.name, ledger.mode, call.input)
+    permission = await ledger.permission(call) if gate == "ask" else None
+    gate = toolbox.gate(call.name, ledger.mode, call.input)
+    if gate == "deny":
         await _refuse(ledger, call)
-        return
-    begun = await ledger.begin(call)
+        return True
+    if gate == "ask" and permission is None:
+        return not await _ask(ledger, toolbox, [call])
+    begun = await ledger.begin(call, permission)
     outcome = await toolbox.call(begun.name, begun.input, ledger.context(begun))
     if outcome.switch_mode is not None:
         ledger.switch_mode(outcome.switch_mode)
@@ -184,6 +198,7 @@ async def _run(ledger: Ledger, toolbox: Toolbox, call: Call) -> None:
         content=outcome.content,
         display=outcome.display,
     )
+    return True
 
 
 async def _refuse(ledger: Ledger, call: Call) -> None:

@@ -70,13 +70,17 @@ class SentFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageSend:
-    """Say something. ``id`` is the message's own, chosen by the view."""
+    """Say something. ``id`` is the message's own, chosen by the view.
+
+    ``deny_pending``: whatever waits for an answer is denied, and the model reads this instead, in the same turn.
+    """
 
     tag: ClassVar = "message.send"
     id: str
     parts: list[SentText | SentFile]
     when_busy: WhenBusy = "queue"
     if_mode: Mode | None = None
+    deny_pending: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +155,10 @@ class TurnRetry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalAnswer:
-    """Allow or deny a call; a denial's ``reason`` is read by the model."""
+    """Allow or deny a call; a denial's ``reason`` is read by the model.
+
+    ``edited_input`` replaces the call's whole input. ``input_hash``, if given, names the input that was looked at.
+    """
 
     tag: ClassVar = "approval.answer"
     id: str
@@ -159,6 +166,7 @@ class ApprovalAnswer:
     decision: Decision
     scope: Scope = "once"
     edited_input: Json = None
+    input_hash: str | None = None
     reason: str | None = None
 
 

@@ -158,6 +158,8 @@ class ToolPart:
     reason: ToolReason | None = None
     progress: Json = None
     approval_id: str | None = None
+    allowed: Scope | None = None
+    """How far the permission reaches by which it ran; None where nobody had to be asked."""
     rev: int = 1
     started_at: int | None = None
     ended_at: int | None = None
@@ -243,6 +245,8 @@ class Turn:
     step: int = 0
     attempt: int = 0
     started_at: int = 0
+    user: str = ""
+    """Who asked for it: their standing permissions hold in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,7 +262,7 @@ class TurnError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueItem:
-    """A message that waits for the running turn to end."""
+    """A message that waits for the running turn to end; ``task_id`` when it is a task's."""
 
     id: str
     message_id: str
@@ -266,11 +270,16 @@ class QueueItem:
     when_busy: WhenBusy = "queue"
     rev: int = 1
     created_at: int = 0
+    user: str = ""
+    task_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """A question to the user: may this call run? ``preview`` is what will happen."""
+    """A question to the user: may this call run? ``preview`` is what will happen.
+
+    ``input_hash`` is the sha256 of the call's input: the answer is one to that input and no other.
+    """
 
     id: str
     part_id: str
@@ -279,6 +288,7 @@ class Approval:
     options: list[Decision] = field(default_factory=lambda: ["allow", "deny"])
     scopes: list[Scope] = field(default_factory=lambda: ["once", "session"])
     preview: list[Display] = field(default_factory=list[Display])
+    input_hash: str = ""
     requested_at: int = 0
     expires_at: int | None = None
 

@@ -22,6 +22,7 @@ from .content import (
     Part,
     QueueItem,
     Road,
+    Scope,
     Session,
     Task,
     ToolOutput,
@@ -282,6 +283,7 @@ class ToolStateChanged:
     reason: ToolReason | None = None
     progress: Json = None
     approval_id: str | None = None
+    allowed: Scope | None = None
     started_at: int | None = None
     ended_at: int | None = None
 

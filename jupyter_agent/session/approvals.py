@@ -9,7 +9,8 @@ from ..errors import CommandRejected
 from ..protocol.commands import ApprovalAnswer
 from ..protocol.content import Approval, Decision, Json, Road, Scope
 from ..protocol.events import ApprovalResolved, TurnStatusChanged
-from ..store.writes import Call, Decide, PutMeta
+from ..store.writes import Call, Decide, Permission, PutMeta
+from .permissions import input_hash
 
 if TYPE_CHECKING:
     from .actor import SessionActor
@@ -20,17 +21,33 @@ def answer(actor: SessionActor, command: ApprovalAnswer, *, by: str, road: Road)
     approval = actor.state.approvals.get(command.id)
     if approval is None:
         raise CommandRejected("This has been answered already.", code="not_open")
-    if approval.rev != command.rev:
-        raise CommandRejected("The question has changed meanwhile.", code="stale")
+    _check_same_question(actor, approval, command)
     if command.scope not in approval.scopes:
         raise CommandRejected(f"This cannot be allowed with the scope {command.scope!r}.", code="scope")
     if actor.stopping:
         raise CommandRejected("The turn is being stopped.", code="not_open")
+    if command.decision == "allow" and command.edited_input is not None:
+        _check_edit(actor, approval, command.edited_input)
     _resolve(actor, approval, command.decision, command.scope, command.reason, by, road, command.edited_input)
     if command.decision == "allow" and command.scope == "session":
         _grant(actor, approval, by, road)
     _go_on(actor)
     return {"id": approval.id, "decision": command.decision}
+
+
+def _check_same_question(actor: SessionActor, approval: Approval, command: ApprovalAnswer) -> None:
+    """An answer is one to the input that was looked at, and to no other."""
+    call = actor.state.call(approval.tool_call_id)
+    seen = approval.input_hash if command.input_hash is None else command.input_hash
+    if approval.rev != command.rev or call is None or seen != input_hash(call.input):
+        raise CommandRejected("The question has changed meanwhile.", code="stale", hint="Look at it again.")
+
+
+def _check_edit(actor: SessionActor, approval: Approval, edited_input: Json) -> None:
+    call = actor.state.call(approval.tool_call_id)
+    fault = actor.services.toolbox.fault(call.name, edited_input) if call is not None else None
+    if fault is not None:
+        raise CommandRejected(fault, code="invalid_input", hint="Correct it, or allow the call as it is.")
 
 
 def deny_writes(actor: SessionActor, *, by: str, road: Road) -> None:
@@ -75,19 +92,26 @@ def _resolve(
     resolved = ApprovalResolved(
         id=approval.id, rev=approval.rev + 1, decision=decision, by=by, road=road, reason=reason
     )
-    actor.journal.record(resolved, writes=[Decide(approval_id=approval.id, scope=scope)], full=True)
+    changed = edited_input is not None and input_hash(edited_input) != input_hash(call.input)
+    edited = edited_input if decision == "allow" and changed else None
+    new: Call = replace(call, state="approved", input=call.input if edited is None else edited)
+    given = Permission(
+        approval_id=approval.id, scope=scope, by=by, input_hash=input_hash(new.input), edited=edited is not None
+    )
+    decided = Decide(approval_id=approval.id, scope=scope, input_hash=given.input_hash, edited_input=edited)
+    actor.journal.record(resolved, writes=[decided], full=True)
     ledger = actor.ledger()
     if decision == "allow":
-        new: Call = replace(call, state="approved", input=call.input if edited_input is None else edited_input)
+        state.permissions[call.id] = given
         ledger.put_call(new)
-        ledger.tool_state(new.part_id, "approval-responded", input=edited_input)
+        ledger.tool_state(new.part_id, "approval-responded", input=edited)
     else:
         ledger.deny(call, reason)
 
 
 def _go_on(actor: SessionActor) -> None:
     turn = actor.state.turn
-    if turn is not None and not actor.state.approvals:
+    if turn is not None and not actor.state.approvals and not actor.stopping:
         actor.journal.record(
             TurnStatusChanged(status="running", attempt=turn.attempt),
             full=True,

@@ -23,6 +23,7 @@ from ..protocol.content import (
     Mode,
     Part,
     ReasoningPart,
+    Scope,
     TextPart,
     ToolOutput,
     ToolPart,
@@ -44,14 +45,12 @@ from ..protocol.events import (
 )
 from ..protocol.ids import new_id, now_ms
 from ..store import reading
-from ..store.writes import Call, PutBlocks, PutCall, PutMeta
+from ..store.writes import Call, Permission, PutBlocks, PutCall, PutMeta, UsePermission
 from ..tools.tool import ToolContext
+from .permissions import ASKED_EACH_TIME, edited_note, input_hash
 
 if TYPE_CHECKING:
     from .actor import SessionActor
-
-_PREVIEW_EXEMPT = frozenset({"exit_plan"})
-"""Tools that are asked for each time: no grant for the session."""
 
 
 class TurnLedger:
@@ -112,9 +111,14 @@ class TurnLedger:
         assert self._state.turn is not None
         return self._state.turn.message_id
 
-    def granted(self, name: str) -> bool:
-        """Tell whether the user allowed this tool for the session."""
-        return name in self._state.grants
+    async def permission(self, call: Call) -> Permission | None:
+        """Return what the user said to this very call, or once and for all to such calls; None when nothing."""
+        answered = self._state.permissions.get(call.id)
+        if call.state == "approved" and answered is not None and answered.input_hash == input_hash(call.input):
+            return answered
+        if call.name in self._state.grants:
+            return Permission(scope="session", by="session", input_hash=input_hash(call.input))
+        return None
 
     async def prefix(self) -> tuple[list[Block], list[dict[str, Json]]]:
         """Return the frozen ``(system, tools)``; the first step of a session freezes them."""
@@ -196,6 +200,7 @@ class TurnLedger:
         error: str | None = None,
         reason: ToolReason | None = None,
         approval_id: str | None = None,
+        allowed: Scope | None = None,
     ) -> None:
         """A tool part moves along its edges; a terminal state stays."""
         part = self._state.parts.get(part_id)
@@ -213,6 +218,7 @@ class TurnLedger:
                 error=error,
                 reason=reason,
                 approval_id=approval_id,
+                allowed=allowed,
                 started_at=now if running and part.started_at is None else None,
                 ended_at=now if state in TERMINAL_TOOL_STATES else None,
             ),
@@ -263,8 +269,9 @@ class TurnLedger:
                 id=new_id("apr"),
                 part_id=call.part_id,
                 tool_call_id=call.id,
-                scopes=["once"] if call.name in _PREVIEW_EXEMPT else ["once", "session"],
+                scopes=["once"] if call.name in ASKED_EACH_TIME else ["once", "session"],
                 preview=preview,
+                input_hash=input_hash(call.input),
                 requested_at=now_ms(),
             )
             self.tool_state(call.part_id, "approval-requested", approval_id=approval.id)
@@ -278,13 +285,17 @@ class TurnLedger:
         self._state.put_call(call)
         self._journal.record(writes=[PutCall(call=call)])
 
-    async def begin(self, call: Call) -> Call:
-        """Write the intent before the deed."""
-        begun = replace(call, state="executing", attempt=call.attempt + 1, started_at=now_ms())
+    async def begin(self, call: Call, permission: Permission | None) -> Call:
+        """Write the intent before the deed; the permission is used up in the same transaction."""
+        now = now_ms()
+        begun = replace(call, state="executing", attempt=call.attempt + 1, started_at=now)
         part = self._state.parts[call.part_id]
         state = part.state if isinstance(part, ToolPart) else "input-available"
+        if permission is not None:
+            self._journal.record(writes=[UsePermission(call=begun, permission=permission, at=now)])
         self.put_call(begun)
-        self.tool_state(call.part_id, state, running=True)  # type: ignore[arg-type] -- a tool part's own state
+        allowed = permission.scope if permission is not None else None
+        self.tool_state(call.part_id, state, running=True, allowed=allowed)  # type: ignore[arg-type] -- a tool part's own state
         await self._journal.committed()
         return begun
 
@@ -314,6 +325,9 @@ class TurnLedger:
         self, call: Call, *, state: ToolState, content: list[Block], display: list[Display], reason: ToolReason | None
     ) -> None:
         failed = state != "output-available"
+        permission = self._state.permissions.get(call.id)
+        if permission is not None and permission.edited and state != "output-denied":
+            content = [{"type": "text", "text": edited_note(call.input)}, *content]
         result: Block = {"type": "tool_result", "tool_use_id": call.id, "content": content}
         if failed and all(block.get("type") == "text" for block in content):
             # The API takes nothing but text in an error; a failed run that drew a picture says so in its text.

@@ -50,9 +50,9 @@ from ..protocol.events import (
 )
 from ..protocol.plain import utf16_len
 from ..store.reading import Loaded
-from ..store.writes import Call, DropJob, Job, PutJob, Write
+from ..store.writes import Call, DropJob, Job, Permission, PutJob, Write
 
-_TOOL_FIELDS = ("input", "output", "error", "reason", "approval_id", "started_at", "ended_at")
+_TOOL_FIELDS = ("input", "output", "error", "reason", "approval_id", "allowed", "started_at", "ended_at")
 
 
 @dataclass(slots=True)
@@ -95,6 +95,8 @@ class State:
     tasks: dict[str, Task] = field(default_factory=dict[str, Task])
     last_outcome: TurnEnded | None = None
     grants: set[str] = field(default_factory=set[str])
+    permissions: dict[str, Permission] = field(default_factory=dict[str, Permission])
+    """What the user said to calls of the live turn, by call."""
     prefix: Json = None
     jobs: dict[str, Job] = field(default_factory=dict[str, Job])
 
@@ -130,6 +132,7 @@ class State:
         self.usage = sum((Usage(**usage) for usage in loaded.turn_usage), Usage())
         self.answered_step = loaded.answered_step
         self.calls = loaded.calls
+        self.permissions = loaded.permissions
         if loaded.step is not None and loaded.step.closed:
             self.stop_reason = loaded.step.stop_reason
 
@@ -253,6 +256,7 @@ class State:
         self.turn, self.message = turn, None
         self.parts, self.texts, self.step_parts, self.calls = {}, {}, [], []
         self.usage, self.stop_reason, self.answered_step = Usage(), None, 0
+        self.permissions = {}
 
     def _end_turn(self, event: TurnEnded) -> None:
         self.last_outcome = event

@@ -62,11 +62,11 @@ def _turns(conn: sqlite3.Connection, at: Recorded) -> None:
     match at.event:
         case TurnStarted(turn=turn):
             conn.execute(
-                "INSERT INTO turns (id, ord, message_id, mode, trigger, status, step, attempt, started_at)"
-                " VALUES (?, (SELECT coalesce(max(ord), 0) + 1 FROM turns), ?,?,?,?,?,?,?)",
+                "INSERT INTO turns (id, ord, message_id, mode, trigger, status, step, attempt, started_at, user)"
+                " VALUES (?, (SELECT coalesce(max(ord), 0) + 1 FROM turns), ?,?,?,?,?,?,?,?)",
                 (
                     turn.id, turn.message_id, turn.mode, turn.trigger, turn.status, turn.step, turn.attempt,
-                    turn.started_at,
+                    turn.started_at, turn.user,
                 ),
             )  # fmt: skip
         case TurnStatusChanged(status=status, attempt=attempt):
@@ -93,11 +93,11 @@ def _waiting(conn: sqlite3.Connection, at: Recorded) -> None:
     match at.event:
         case ApprovalRequested(approval=approval):
             conn.execute(
-                "INSERT INTO approvals (id, tool_call_id, part_id, state, rev, data, requested_at, expires_at)"
-                " VALUES (?,?,?,'open',?,?,?,?)",
+                "INSERT OR REPLACE INTO approvals (id, tool_call_id, part_id, state, rev, data, requested_at,"
+                " expires_at, input_hash) VALUES (?,?,?,'open',?,?,?,?,?)",
                 (
                     approval.id, approval.tool_call_id, approval.part_id, approval.rev,
-                    dump_json(to_plain(approval)), approval.requested_at, approval.expires_at,
+                    dump_json(to_plain(approval)), approval.requested_at, approval.expires_at, approval.input_hash,
                 ),
             )  # fmt: skip
         case ApprovalResolved() as event:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..protocol.commands import Cursor
 from ..protocol.fold import status_of
-from .writes import NEVER, Call, Job
+from .writes import NEVER, Call, Job, Permission
 
 Wire = dict[str, Any]
 
@@ -42,6 +42,8 @@ class Loaded:
     turn_usage: list[Wire]
     queue_rev: int
     grants: list[str]
+    permissions: dict[str, Permission]
+    """By the call that each lets run."""
     prefix: Wire | None
     jobs: list[Job]
 
@@ -64,6 +66,7 @@ def load(conn: sqlite3.Connection) -> Loaded:
         turn_usage=_usages(conn, turn["id"]) if turn else [],
         queue_rev=queue["rev"],
         grants=_meta(conn, "grants") or [],
+        permissions=_permissions(conn, turn["id"]) if turn else {},
         prefix=_meta(conn, "prefix"),
         jobs=_jobs(conn),
     )
@@ -271,11 +274,15 @@ def _meta(conn: sqlite3.Connection, key: str, default: Any = None) -> Any:
 
 
 def _live_turn(conn: sqlite3.Connection) -> Wire | None:
-    row = conn.execute(
-        "SELECT id, trigger, message_id, mode, status, step, attempt, started_at FROM turns WHERE live = 1"
-    ).fetchone()
-    names = ("id", "trigger", "message_id", "mode", "status", "step", "attempt", "started_at")
-    return dict(zip(names, row, strict=True)) if row else None
+    names = ("id", "trigger", "message_id", "mode", "status", "step", "attempt", "started_at", "user")
+    found = conn.execute("SELECT * FROM turns WHERE live = 1")
+    columns = [column[0] for column in found.description]
+    row = found.fetchone()
+    if row is None:
+        return None
+    turn = dict(zip(columns, row, strict=True))
+    # The list reads sessions that an older version wrote and nobody has opened since.
+    return {name: turn.get(name, "") for name in names}
 
 
 def _last_step(conn: sqlite3.Connection, turn_id: str) -> Step | None:
@@ -325,6 +332,18 @@ def _jobs(conn: sqlite3.Connection) -> list[Job]:
         Job(id=row[0], kind=row[1], due_at=row[2], payload=json.loads(row[3]), attempts=row[4], last_error=row[5])
         for row in rows
     ]
+
+
+def _permissions(conn: sqlite3.Connection, turn_id: str) -> dict[str, Permission]:
+    rows = conn.execute(
+        "SELECT c.id, a.id, a.scope, a.decided_by, a.input_hash, a.edited_input IS NOT NULL FROM approvals a"
+        " JOIN tool_calls c ON c.id = a.tool_call_id WHERE c.turn_id=? AND a.decision='allow'",
+        (turn_id,),
+    )
+    return {
+        row[0]: Permission(approval_id=row[1], scope=row[2], by=row[3], input_hash=row[4], edited=bool(row[5]))
+        for row in rows
+    }
 
 
 def _tasks(conn: sqlite3.Connection) -> Iterator[Wire]:

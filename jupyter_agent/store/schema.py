@@ -118,6 +118,7 @@ def m002_durability(db: Database) -> None:
         ALTER TABLE turns ADD COLUMN cuts INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE turns ADD COLUMN progress_at INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE turns ADD COLUMN kept_steps INTEGER;
+        ALTER TABLE turns ADD COLUMN user TEXT NOT NULL DEFAULT '';
         ALTER TABLE approvals ADD COLUMN input_hash TEXT NOT NULL DEFAULT '';
         ALTER TABLE approvals ADD COLUMN edited_input TEXT;
         CREATE TABLE jobs (

@@ -42,6 +42,7 @@ from .writes import (
     PutJob,
     PutMeta,
     PutSession,
+    UsePermission,
     Write,
 )
 
@@ -210,7 +211,13 @@ class SessionStore:
             case PutCall(call=call):
                 _put_call(conn, call)
             case Decide():
-                conn.execute("UPDATE approvals SET scope=? WHERE id=?", (write.scope, write.approval_id))
+                edited = None if write.edited_input is None else dump_json(write.edited_input)
+                conn.execute(
+                    "UPDATE approvals SET scope=?, input_hash=?, edited_input=? WHERE id=?",
+                    (write.scope, write.input_hash, edited, write.approval_id),
+                )
+            case UsePermission():
+                _use_permission(conn, write)
             case PutJob(job=job):
                 conn.execute(
                     "INSERT OR REPLACE INTO jobs (id, kind, due_at, payload, attempts, last_error)"
@@ -298,6 +305,22 @@ def _put_call(conn: sqlite3.Connection, call: Call) -> None:
         (
             call.id, call.turn_id, call.step, call.ord, call.part_id, call.name, dump_json(call.input), call.effect,
             call.state, call.attempt, call.started_at, call.ended_at, dump_json(call.result),
+        ),
+    )  # fmt: skip
+
+
+def _use_permission(conn: sqlite3.Connection, write: UsePermission) -> None:
+    permission, call = write.permission, write.call
+    if permission.approval_id is not None:
+        conn.execute("UPDATE approvals SET state='used' WHERE id=?", (permission.approval_id,))
+        return
+    # Nobody was asked about this very call: what decided in their place is kept all the same.
+    conn.execute(
+        "INSERT OR REPLACE INTO approvals (id, tool_call_id, part_id, state, rev, data, requested_at, decision, scope,"
+        " decided_by, decided_at, input_hash) VALUES (?,?,?,'used',1,'null',?,'allow',?,?,?,?)",
+        (
+            f"auto_{call.id}", call.id, call.part_id, write.at, permission.scope, permission.by, write.at,
+            permission.input_hash,
         ),
     )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..protocol.content import Effect, Json, Session
+from ..protocol.content import Effect, Json, Scope, Session
 from ..protocol.frames import Recorded
 
 CallState = Literal["pending", "approval", "approved", "executing", "done"]
@@ -75,11 +75,37 @@ class PutCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Permission:
+    """What lets a call run: an answer to its own question, or one given before to all like it.
+
+    It holds for the input with this hash and for no other. ``by`` is a user, or the rule that stands for one.
+    """
+
+    scope: Scope
+    by: str
+    input_hash: str
+    approval_id: str | None = None
+    edited: bool = False
+    """The user changed the input before allowing it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decide:
-    """How far an answer reaches; its event says the rest."""
+    """How far an answer reaches, and to which input; its event says the rest."""
 
     approval_id: str
     scope: str
+    input_hash: str
+    edited_input: Json = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsePermission:
+    """The call begins by this permission, which is used up with it."""
+
+    call: Call
+    permission: Permission
+    at: int
 
 
 NEVER = 1 << 62
@@ -112,7 +138,7 @@ class DropJob:
     job_id: str
 
 
-Write = PutSession | PutMeta | PutCommand | PutBlocks | PutCall | Decide | PutJob | DropJob
+Write = PutSession | PutMeta | PutCommand | PutBlocks | PutCall | Decide | UsePermission | PutJob | DropJob
 
 
 @dataclass(slots=True)

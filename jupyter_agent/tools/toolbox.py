@@ -93,6 +93,14 @@ class Toolbox:
         # Nobody is asked about a call that cannot be understood; it fails in words.
         return decision if isinstance(self._read(tool, input), Params) else "allow"
 
+    def fault(self, name: str, input: Json) -> str | None:
+        """Return what is wrong with an input, in words; None when the tool takes it."""
+        tool = self._tools.get(name)
+        if tool is None:
+            return f"There is no tool {name!r}."
+        params = self._read(tool, input)
+        return params if isinstance(params, str) else None
+
     async def preview(self, name: str, input: Json, context: ToolContext) -> list[Display]:
         """Return what the approval shows: the code or the difference, never raw parameters.
 

@@ -1,0 +1,138 @@
+"""Questions to the user and their answers, over every road."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.model_server import ModelServer, Reply, Text, ToolUse
+from tests.roads import Road
+from tests.stranger import Stranger
+
+pytestmark = pytest.mark.timeout(180)
+Json = dict[str, Any]
+Script = Callable[[Sequence[Any]], str]
+
+
+def cell(source: str) -> Json:
+    """The input of a call that inserts a code cell."""
+    return {"after": "first", "cell_type": "code", "source": source}
+
+
+def inserting(source: str) -> ToolUse:
+    """That call."""
+    return ToolUse("insert_cell", cell(source))
+
+
+async def question(view: Stranger, *, after: int = 0) -> Json:
+    """The next question, once the turn rests on it."""
+    asked = (await view.event("approval.requested", after=after))["d"]["approval"]
+    await view.event("turn.status", after=after, status="awaiting")
+    return asked
+
+
+def notebook(road: Road, view: Stranger) -> Path:
+    """The session's notebook on disk."""
+    return road.notebooks / view.view["session"]["notebook_path"]
+
+
+def last_request(claude: ModelServer, word: str) -> Any:
+    """What the model was asked last in this conversation."""
+    return [request for request in claude.requests if word in str(request.body)][-1]
+
+
+async def test_an_answer_to_another_input_or_rev_is_stale(road: Road, script: Script) -> None:
+    word = script([Reply(inserting("y = 1")), Reply(Text("Done."))])
+    async with road.session() as session_id, road.view(session_id) as view:
+        await view.open()
+        await view.say(word)
+        asked = await question(view)
+        for wrong in ({"rev": asked["rev"] + 1}, {"rev": asked["rev"], "input_hash": "0" * 64}):
+            ack = await view.ask("approval.answer", id=asked["id"], decision="allow", **wrong)
+            assert (ack["status"], ack["error"]["code"]) == ("rejected", "stale")
+        right = {"rev": asked["rev"], "input_hash": asked["input_hash"]}
+        assert (await view.ask("approval.answer", id=asked["id"], decision="allow", **right))["status"] == "accepted"
+        await view.event("turn.ended", outcome="completed")
+        assert view.tools[0]["allowed"] == "once"
+        assert notebook(road, view).read_text(encoding="utf-8").count("y = 1") == 1
+
+
+async def test_a_call_runs_with_the_input_that_the_user_made_of_it_and_the_model_is_told(
+    road: Road, script: Script, claude: ModelServer
+) -> None:
+    word = script([Reply(inserting("y = 1")), Reply(Text("Done."))])
+    async with road.session() as session_id, road.view(session_id) as view:
+        await view.open()
+        await view.say(word)
+        asked = await question(view)
+        edited = cell("y = 2  # mine")
+        await view.ask("approval.answer", id=asked["id"], rev=asked["rev"], decision="allow", edited_input=edited)
+        await view.event("turn.ended", outcome="completed")
+        assert view.tools[0]["input"] == edited
+        assert view.tools[0]["state"] == "output-available"
+        text = notebook(road, view).read_text(encoding="utf-8")
+        assert "# mine" in text
+        assert "y = 1" not in text
+        view.same_story_as(await view.subscribe())
+    last = last_request(claude, word)
+    assert "The user changed the input" in last.result_text()
+    assert "# mine" in last.result_text()
+    called = [b for m in last.body["messages"] for b in m["content"] if b["type"] == "tool_use"]
+    assert [block["input"] for block in called] == [cell("y = 1")], "what the model wrote stays what it wrote"
+
+
+@pytest.mark.parametrize("bad", [{"source": 7}, {"nothing": "known"}, "text", []])
+async def test_an_edited_input_that_the_tool_cannot_take_is_refused_and_the_question_stays(
+    host: Any, tmp_path: Path, script: Script, bad: Any
+) -> None:
+    from tests.roads import MemoryRoad
+
+    word = script([Reply(inserting("y = 1")), Reply(Text("Done."))])
+    road = MemoryRoad(host, tmp_path)
+    async with road.session() as session_id, road.view(session_id) as view:
+        await view.open()
+        await view.say(word)
+        asked = await question(view)
+        answer = {"id": asked["id"], "rev": asked["rev"], "decision": "allow"}
+        ack = await view.ask("approval.answer", **answer, edited_input=bad)
+        assert (ack["status"], ack["error"]["code"]) == ("rejected", "invalid_input")
+        assert "insert_cell" in ack["error"]["message"]
+        assert view.view["approvals"] == [asked]
+        assert (await view.ask("approval.answer", **answer))["status"] == "accepted"
+        await view.event("turn.ended", outcome="completed")
+
+
+async def test_agreeing_to_a_plan_allows_none_of_the_calls_behind_it(road: Road, script: Script) -> None:
+    word = script([Reply(ToolUse("exit_plan", {"plan": "Insert."}), inserting("sneaked = 1")), Reply(Text("Well."))])
+    async with road.session(mode="plan") as session_id, road.view(session_id) as view:
+        await view.open()
+        await view.say(word)
+        plan = await question(view)
+        heard = len(view.events)
+        await view.ask("approval.answer", id=plan["id"], rev=plan["rev"], decision="allow")
+        edit = await question(view, after=heard)
+        assert "sneaked" in str(edit["preview"])
+        assert "sneaked" not in notebook(road, view).read_text(encoding="utf-8")
+        await view.ask("approval.answer", id=edit["id"], rev=edit["rev"], decision="deny")
+        await view.event("turn.ended", outcome="completed")
+        assert [part["state"] for part in view.tools] == ["output-available", "output-denied"]
+        assert "sneaked" not in notebook(road, view).read_text(encoding="utf-8")
+
+
+async def test_a_question_answered_by_two_views_at_once_runs_once(road: Road, script: Script) -> None:
+    word = script([Reply(inserting("y = 1")), Reply(Text("Done."))])
+    async with road.session() as session_id, road.view(session_id) as one, road.view(session_id) as two:
+        await one.open()
+        await two.open()
+        await one.say(word)
+        asked = await question(one)
+        await question(two)
+        answer = {"id": asked["id"], "rev": asked["rev"], "decision": "allow"}
+        acks = await asyncio.gather(one.ask("approval.answer", **answer), two.ask("approval.answer", **answer))
+        assert sorted(ack["status"] for ack in acks) == ["accepted", "rejected"]
+        await one.event("turn.ended", outcome="completed")
+        assert notebook(road, one).read_text(encoding="utf-8").count("y = 1") == 1
