@@ -15,7 +15,7 @@
     ├── ToolError                   told to the model as a failed result
     └── StoreError                  shown to the user
         ├── StoreTooNew             store_too_new
-        ├── StoreLocked             store_locked
+        ├── StoreLocked             open_elsewhere
         ├── StoreDamaged            store_damaged
         └── StoreUnwritable         store_unwritable
 
@@ -132,7 +132,7 @@ class StoreTooNew(StoreError):
 class StoreLocked(StoreError):
     """Another server owns this session."""
 
-    code = "store_locked"
+    code = "open_elsewhere"
 
 
 class StoreDamaged(StoreError):

@@ -71,6 +71,8 @@ from ..protocol.ids import new_id, now_ms
 from ..protocol.plain import to_plain
 from ..settings import Settings
 from ..store import reading
+from ..store.owning import Server
+from ..store.profile import Profile, profile_of
 from ..store.store import SessionStore
 from ..store.writes import PutBlocks, PutSession
 from ..tools.toolbox import Toolbox
@@ -94,6 +96,12 @@ class Services:
     workspace: Workspace
     model: Model
     toolbox: Toolbox
+    server: Server
+
+    @property
+    def profile(self) -> Profile:
+        """How databases are opened where the sessions are."""
+        return profile_of(self.settings.data_dir, self.settings.storage)
 
 
 class SessionActor:
@@ -144,7 +152,9 @@ class SessionActor:
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"jupyter-agent-{session_id[-6:]}")
         loop = asyncio.get_running_loop()
         try:
-            store, loaded = await loop.run_in_executor(thread, SessionStore.wake, folder)
+            store, loaded = await loop.run_in_executor(
+                thread, SessionStore.wake, folder, services.server, services.profile
+            )
         except BaseException:
             thread.shutdown(wait=False)
             raise

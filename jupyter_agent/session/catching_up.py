@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from ..protocol.commands import Subscribe
 from ..protocol.events import CaughtUp
@@ -10,13 +11,22 @@ from ..protocol.frames import VERSION, Frame, frame_of, transient
 from ..protocol.ids import now_ms
 from ..settings import Settings
 from ..store import reading
-from .journal import Journal
+from ..store.store import SessionStore
 
+T = TypeVar("T")
 MOST_MESSAGES = 200
 
 
+class Reads(Protocol):
+    """What answers from a session's database: its journal, or somebody who only looks."""
+
+    async def read(self, question: Callable[[SessionStore], T]) -> T:
+        """Ask. Raises ``StoreError``."""
+        ...
+
+
 async def what_was_missed(
-    journal: Journal, session_id: str, ep: str, settings: Settings, command: Subscribe
+    journal: Reads, session_id: str, ep: str, settings: Settings, command: Subscribe
 ) -> tuple[list[Frame], int]:
     """Return frames that end in ``caught_up``, and the seq they reach. Raises ``StoreError``."""
     events = await _replay(journal, settings, command)
@@ -35,7 +45,7 @@ async def what_was_missed(
     return frames, seq
 
 
-async def _replay(journal: Journal, settings: Settings, command: Subscribe) -> list[dict[str, Any]] | None:
+async def _replay(journal: Reads, settings: Settings, command: Subscribe) -> list[dict[str, Any]] | None:
     since = command.since
     if since is None:
         return None

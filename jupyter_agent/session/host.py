@@ -43,13 +43,15 @@ from ..protocol.ids import is_session_id, new_id, now_ms
 from ..protocol.plain import to_plain
 from ..settings import Settings
 from ..store.index import SessionIndex, State
+from ..store.owning import Server
 from ..store.store import BLOBS, SessionStore, as_store_error
 from ..tools.toolbox import Toolbox
-from . import jobs
+from . import jobs, looking
 from .actor import Services, SessionActor
 from .alarms import Alarms
 from .clock import Clock, WallClock
 from .connection import Connection, Guard, Sink
+from .handing_over import let_go_if_asked, take_over
 from .inbox import Envelope, rejected
 from .room import Room
 
@@ -74,10 +76,14 @@ class SessionHost:
         toolbox: Toolbox,
         version: str = "",
         clock: Clock | None = None,
+        server: Server | None = None,
     ) -> None:
         self.settings = settings
         self.version = version
-        self._services = Services(settings=settings, workspace=workspace, model=model, toolbox=toolbox)
+        self.server = server or Server()
+        self._services = Services(
+            settings=settings, workspace=workspace, model=model, toolbox=toolbox, server=self.server
+        )
         self._sessions_dir = settings.data_dir / "sessions"
         self.alarms = Alarms(clock or WallClock(), self._ring)
         self._rooms: dict[str, Room] = {}
@@ -171,7 +177,7 @@ class SessionHost:
             updated_at=now,
         )
         folder = self._sessions_dir / session.id
-        await asyncio.to_thread(lambda: SessionStore.create(folder, session).close())
+        await asyncio.to_thread(lambda: SessionStore.create(folder, session, profile=self._services.profile).close())
         facts = to_plain(session)
         await self._indexed(lambda index: index.put(facts))
         return session
@@ -199,8 +205,16 @@ class SessionHost:
         return room.actor.state.facts() if room is not None and room.actor is not None else session
 
     async def session(self, session_id: str) -> Session:
-        """Return a session's facts. Raises ``SessionNotFound``."""
-        return (await self.get(session_id)).state.facts()
+        """Return a session's facts, also of one that can only be looked at. Raises ``SessionNotFound``."""
+        try:
+            return (await self.get(session_id)).state.facts()
+        except looking.ONLY_LOOK as why:
+            return await looking.Onlooker(self._sessions_dir / session_id, why).facts()
+
+    async def take_over(self, session_id: str) -> Session:
+        """Own a session that another server has. Raises ``StoreLocked`` when that does not let go."""
+        self._check(session_id)
+        return (await take_over(self, session_id, self._sessions_dir / session_id)).state.facts()
 
     async def update(self, session_id: str, patch: dict[str, Json], if_rev: int | None = None) -> Session:
         """Change title, mode, model, notebook_path or archived_at. Raises ``CommandRejected`` when stale."""
@@ -217,7 +231,7 @@ class SessionHost:
     async def delete(self, session_id: str) -> None:
         """Delete a session for good; its views are told. Raises ``SessionNotFound``."""
         self._check(session_id)
-        room = self._rooms.get(session_id) or self._room(session_id)
+        room = self._rooms.get(session_id) or self.room(session_id)
         async with room.lock:
             if room.actor is not None:
                 actor, room.actor = room.actor, None
@@ -230,11 +244,15 @@ class SessionHost:
 
     async def messages(self, session_id: str, before: str | None = None, limit: int = 25) -> tuple[list[Message], bool]:
         """Return ``(messages oldest first, has_more)``. Raises ``CommandRejected`` for an unknown cursor."""
-        found = await (await self.get(session_id)).page(before, limit)
+        try:
+            page = await (await self.get(session_id)).page(before, limit)
+            found = None if page is None else ([codec.decode_message(row) for row in page[0]], page[1])
+        except looking.ONLY_LOOK as why:
+            onlooker = looking.Onlooker(self._sessions_dir / session_id, why)
+            found = await onlooker.messages(before, limit, self.settings.page_bytes * 4)
         if found is None:
             raise CommandRejected("There is no such message in this session.", code="unknown_cursor")
-        rows, more = found
-        return [codec.decode_message(row) for row in rows], more
+        return found
 
     def blobs(self, session_id: str) -> Any:
         """Return the folder of a session's attachments. Raises ``SessionNotFound``."""
@@ -247,7 +265,8 @@ class SessionHost:
         if not self.exists(session_id):
             raise SessionNotFound("There is no such session.")
 
-    def _room(self, session_id: str) -> Room:
+    def room(self, session_id: str) -> Room:
+        """Return the session's place."""
         return self._rooms.setdefault(session_id, Room(session_id))
 
     async def get(self, session_id: str) -> SessionActor:
@@ -255,7 +274,7 @@ class SessionHost:
         self._check(session_id)
         if self._closing:
             raise SessionFailed("The server is shutting down.", code="closing")
-        room = self._room(session_id)
+        room = self.room(session_id)
         if room.actor is not None:
             return room.actor
         if room.waking is None:
@@ -277,12 +296,21 @@ class SessionHost:
                     failed=partial(self._failed, room),
                 )
                 room.actor, room.seq, room.ep = actor, actor.state.seq, actor.state.ep
+                room.only_look = None
                 self._keep_sweeping()
                 return actor
         except TimeoutError:
             raise SessionFailed("The session's database did not open in time.", hint="Try again.") from None
+        except looking.ONLY_LOOK as why:
+            room.only_look = why
+            raise
         finally:
             room.waking = None
+
+    def why_only_look(self, session_id: str) -> AgentError | None:
+        """Return why a session could only be shown when it was last asked for."""
+        room = self._rooms.get(session_id)
+        return room.only_look if room is not None and room.actor is None else None
 
     def _failed(self, room: Room, actor: SessionActor, error: StoreError) -> None:
         """A commit failed: the state in memory is not to be trusted any more."""
@@ -316,6 +344,8 @@ class SessionHost:
                     self._forget(room)
                     continue
                 self._beat(room, actor, beat_at)
+                if room.looking_out is None or room.looking_out.done():
+                    room.looking_out = self._spawn(let_go_if_asked(room, actor))
                 if actor.idle and loop.time() - actor.used_at >= self.settings.idle_s:
                     await self._put_to_sleep(room, actor)
 
@@ -383,7 +413,7 @@ class SessionHost:
         """Open a view. Raises ``SessionNotFound``."""
         self._check(session_id)
         connection = Connection(self, session_id, sink, user=user, road=road, guard=guard, backlog=backlog)
-        room = self._room(session_id)
+        room = self.room(session_id)
         connection.ep = room.ep
         room.connections.add(connection)
         return connection
@@ -454,10 +484,8 @@ class SessionHost:
         try:
             actor = await self.get(connection.session_id)
         except AgentError as error:
-            if isinstance(command, Subscribe):
-                connection.send(Error(code=error.code, message=error.message, hint=error.hint))
-            else:
-                connection.ack(rejected(cmd_id, error))
+            folder = self._sessions_dir / connection.session_id
+            await looking.answer(connection, cmd_id, command, folder=folder, settings=self.settings, why=error)
             return
         self._deliver(actor, connection, cmd_id, command)
 

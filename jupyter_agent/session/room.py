@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from ..errors import AgentError
 from ..protocol.frames import Frame, Recorded
 from .actor import SessionActor
 from .connection import Connection
@@ -20,6 +21,8 @@ class Room:
     waking: asyncio.Task[SessionActor] | None = None
     seq: int = 0
     ep: str = ""
+    only_look: AgentError | None = None
+    looking_out: asyncio.Task[None] | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def emit(self, events: list[Recorded], frame: Frame) -> None:

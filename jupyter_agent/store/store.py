@@ -13,6 +13,8 @@ event loop never waits for a disk. Reading is in ``reading``.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import sqlite3
 import uuid
@@ -20,15 +22,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import FileLock, Timeout
 from sqlite_utils import Database
 
-from ..errors import StoreDamaged, StoreError, StoreLocked, StoreTooNew, StoreUnwritable
+from ..errors import StoreDamaged, StoreTooNew, StoreUnwritable
 from ..protocol.content import Session
 from ..protocol.events import Event, MessageUpdated, PartDelta, PartDone, ToolStateChanged, TurnEnded
 from ..protocol.frames import Recorded, dump_json
 from ..protocol.plain import to_plain
-from . import reading
+from . import owning, reading
+from .opening import DAMAGE_HINT, DISK_HINT, as_store_error, connect
+from .owning import THIS_PROCESS, Claim, Server
+from .profile import Profile
 from .projection import project, put_meta
 from .schema import APPLICATION_ID, SCHEMA_VERSION, session_migrations
 from .writes import (
@@ -47,11 +51,10 @@ from .writes import (
 )
 
 DB_NAME = "session.db"
-LOCK_NAME = "session.lock"
 BLOBS = "blobs"
-
-DISK_HINT = "Check the disk's free space and the permissions of the data directory."
-_DAMAGE_HINT = "Put its file back from a backup, or delete the session."
+_FULL = 2
+"""What ``PRAGMA synchronous`` says then."""
+_NOBODYS = -1
 
 T = TypeVar("T")
 
@@ -59,18 +62,19 @@ T = TypeVar("T")
 class SessionStore:
     """The one writer of a session's database."""
 
-    def __init__(self, folder: Path, db: Database, lock: FileLock, gen: int) -> None:
+    def __init__(self, folder: Path, db: Database, claim: Claim | None, gen: int) -> None:
         self.folder = folder
         self.db = db
-        self._lock = lock
+        self._claim = claim
         self._gen = gen
-        self._full = False
+        self._full = db.conn.execute("PRAGMA synchronous").fetchone()[0] == _FULL
+        self._always_full = self._full
 
     # -- opening and closing -----------------------------------------------------
 
     @classmethod
-    def create(cls, folder: Path, session: Session) -> SessionStore:
-        """Make the folder and the database of a new session."""
+    def create(cls, folder: Path, session: Session, *, profile: Profile = "local") -> SessionStore:
+        """Make the folder and the database of a new session. Raises ``StoreError``."""
         try:
             folder.mkdir(parents=True)
         except OSError as error:
@@ -78,23 +82,28 @@ class SessionStore:
                 f"The session could not be stored: {error.strerror}.",
                 hint=DISK_HINT,
             ) from None
-        store = cls.open(folder, new=True)
+        store = cls.open(folder, new=True, profile=profile)
         store.commit(
             Batch(writes=[PutMeta(key="epoch", value=str(uuid.uuid4())), PutSession(session=session)], full=True)
         )
+        _harden(folder, folder.parent)
         return store
 
     @classmethod
-    def open(cls, folder: Path, *, new: bool = False) -> SessionStore:
+    def open(
+        cls, folder: Path, *, new: bool = False, server: Server = THIS_PROCESS, profile: Profile = "local"
+    ) -> SessionStore:
         """Own the session of this folder. Raises ``StoreError``, for a folder without a database too."""
-        lock = _locked(folder)
+        claim = owning.claim(folder, server, profile)
         try:
             if not new and not (folder / DB_NAME).is_file():
-                raise StoreDamaged("The session's database is missing.", hint=_DAMAGE_HINT)
-            db = connect(folder / DB_NAME)
+                raise StoreDamaged("The session's database is missing.", hint=DAMAGE_HINT)
+            db = connect(folder / DB_NAME, profile=profile)
             try:
                 _migrate(db)
-                return cls(folder, db, lock, _take_over(db))
+                gen = _take_over(db)
+                claim.announce(gen)
+                return cls(folder, db, claim, gen)
             except sqlite3.Error as error:
                 db.conn.close()
                 raise as_store_error(error) from error
@@ -102,18 +111,18 @@ class SessionStore:
                 db.conn.close()
                 raise
         except BaseException:
-            lock.release()
+            claim.release()
             raise
 
     @classmethod
-    def wake(cls, folder: Path) -> tuple[SessionStore, reading.Loaded]:
+    def wake(cls, folder: Path, server: Server, profile: Profile) -> tuple[SessionStore, reading.Loaded]:
         """Own the session of this folder and read what it is in the middle of. Raises ``StoreError``."""
-        store = cls.open(folder)
+        store = cls.open(folder, server=server, profile=profile)
         try:
             return store, store.ask(lambda store: reading.load(store.db.conn))
         except (TypeError, ValueError, LookupError) as error:
             store.close()
-            raise StoreDamaged("The session's database cannot be read.", hint=_DAMAGE_HINT) from error
+            raise StoreDamaged("The session's database cannot be read.", hint=DAMAGE_HINT) from error
         except BaseException:
             store.close()
             raise
@@ -123,12 +132,22 @@ class SessionStore:
         try:
             self.db.conn.close()
         finally:
-            self._lock.release()
+            if self._claim is not None:
+                self._claim.release()
+
+    @classmethod
+    def peek(cls, folder: Path, question: Callable[[SessionStore], T]) -> T:
+        """Answer from a session's database without owning it. Raises ``StoreError``."""
+        db = connect(folder / DB_NAME, read_only=True)
+        try:
+            return cls(folder, db, None, _NOBODYS).ask(question)
+        finally:
+            db.conn.close()
 
     @staticmethod
     def remove(folder: Path) -> None:
         """Delete a session that nobody has open, damaged or not, from the disk. Raises ``StoreError``."""
-        _locked(folder).release()
+        owning.claim(folder, THIS_PROCESS, "local").release()
         shutil.rmtree(folder, ignore_errors=True)
         if folder.exists():
             raise StoreUnwritable("The session could not be deleted.", hint=DISK_HINT)
@@ -139,6 +158,13 @@ class SessionStore:
             return question(self)
         except sqlite3.Error as error:
             raise as_store_error(error) from error
+
+    def look_out(self) -> bool:
+        """Show that the owner lives; tell whether another server asks for the session."""
+        if self._claim is None:
+            return False
+        self._claim.beat()
+        return self._claim.is_asked_for()
 
     # -- the one way to write ----------------------------------------------------
 
@@ -165,14 +191,16 @@ class SessionStore:
 
     def _synchronous(self, *, full: bool) -> None:
         # A FULL commit fsyncs the whole log, so it hardens the NORMAL ones before it too.
-        if full != self._full:
+        if full != self._full and not self._always_full:
             self.db.conn.execute(f"PRAGMA synchronous={'FULL' if full else 'NORMAL'}")
             self._full = full
 
     def _check_owner(self, conn: sqlite3.Connection) -> None:
         row = conn.execute("SELECT value FROM meta WHERE key='gen'").fetchone()
         if row is None or int(row[0]) != self._gen:
-            raise StoreLocked("Another Jupyter server took this session over.")
+            raise owning.deposed()
+        if self._claim is not None:
+            self._claim.check()
 
     def _log(self, conn: sqlite3.Connection, events: list[Recorded]) -> None:
         run: list[Recorded] = []
@@ -231,52 +259,15 @@ class SessionStore:
 # -- rows ---------------------------------------------------------------------------
 
 
-def connect(path: Path, *, read_only: bool = False) -> Database:
-    """Open a database the way all of ours are opened: WAL, foreign keys, our own transactions."""
-    mode = "ro" if read_only else "rwc"
-    conn = None
-    try:
-        conn = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
-        )
-        conn.execute("PRAGMA busy_timeout=2000")
-        if not read_only:
-            conn.execute("PRAGMA auto_vacuum=INCREMENTAL")
-            conn.execute("PRAGMA journal_mode=WAL")
-            conn.execute("PRAGMA synchronous=NORMAL")
-            conn.execute("PRAGMA foreign_keys=ON")
-    except sqlite3.Error as error:
-        if conn is not None:
-            conn.close()
-        raise as_store_error(error) from error
-    return Database(conn, execute_plugins=False)
-
-
-def _locked(folder: Path) -> FileLock:
-    lock = FileLock(str(folder / LOCK_NAME), thread_local=False)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise StoreLocked(
-            "Another Jupyter server has this session open.", hint="Close it there, then try again."
-        ) from None
-    except OSError as error:
-        raise StoreUnwritable(f"The session could not be opened: {error.strerror}.", hint=DISK_HINT) from None
-    return lock
-
-
-def as_store_error(error: sqlite3.Error) -> StoreError:
-    """Return SQLite's complaint as something a user can act on."""
-    text = str(error)
-    name = getattr(error, "sqlite_errorname", "")
-    if name.startswith(("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_IOERR")) or "readonly" in text:
-        return StoreUnwritable(
-            f"The session could not be stored: {text}.",
-            hint=DISK_HINT,
-        )
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return StoreDamaged(f"The session's database is damaged: {text}.", hint=_DAMAGE_HINT)
-    return StoreError(f"The session's database refused: {text}.")
+def _harden(*folders: Path) -> None:
+    """Let names just made survive a power cut; where folders cannot be synced, the system sees to it."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
 
 def _migrate(db: Database) -> None:

@@ -200,7 +200,7 @@ async def test_a_second_server_may_not_own_the_same_session(model_server: ModelS
         async with hosting(model_server, tmp_path) as second:
             with pytest.raises(StoreError) as refused:
                 await second.get(session.id)
-            assert refused.value.code == "store_locked"
+            assert refused.value.code == "open_elsewhere"
 
 
 async def test_a_deposed_owner_writes_nothing_more(model_server: ModelServer, tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ async def test_a_deposed_owner_writes_nothing_more(model_server: ModelServer, tm
                 other.execute("UPDATE meta SET value = value + 1 WHERE key = 'gen'")
             other.close()
             ack = await view.ask("message.send", id="m1", parts=[{"type": "text", "text": "hello"}])
-            assert ack["error"]["code"] == "store_locked"
+            assert ack["error"]["code"] == "open_elsewhere"
 
 
 async def test_the_list_is_made_anew_from_the_sessions_themselves(model_server: ModelServer, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from .rest import (
     StatusHandler,
     UnknownHandler,
 )
+from .safekeeping import TakeOverHandler
 from .socket import SessionSocket
 from .stream import StreamHandler
 from .tabs import TabSocket
@@ -220,6 +221,7 @@ class AgentExtension(ExtensionApp):
             contents_manager=server.contents_manager,
             session_manager=server.session_manager,
             kernel_manager=server.kernel_manager,
+            url=lambda: getattr(server, "connection_url", None),
         )
         engine = {"engine": self.engine}
         self.handlers.extend(
@@ -231,6 +233,7 @@ class AgentExtension(ExtensionApp):
                 (rf"{API}{_SESSION}", SessionHandler, engine),
                 (rf"{API}{_SESSION}/messages", MessagesHandler, engine),
                 (rf"{API}{_SESSION}/(archive|unarchive)", ArchiveHandler, engine),
+                (rf"{API}{_SESSION}/take-over", TakeOverHandler, engine),
                 (rf"{API}{_SESSION}/commands", CommandsHandler, engine),
                 (rf"{API}{_SESSION}/attachments", AttachmentsHandler, engine),
                 (rf"{API}{_SESSION}/attachments/([^/]+)", AttachmentHandler, engine),

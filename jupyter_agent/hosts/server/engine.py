@@ -42,11 +42,13 @@ class Engine:
         contents_manager: Any,
         session_manager: Any,
         kernel_manager: Any,
+        url: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._read_settings = read_settings
         self._contents_manager = contents_manager
         self._session_manager = session_manager
         self._kernel_manager = kernel_manager
+        self._url = url
         self._settings: Settings | None = None
         self._model: Model | None = None
         self._tabs: Tabs | None = None
@@ -113,6 +115,7 @@ class Engine:
     def _build(self) -> SessionHost:
         from ...notebook.workspace import JupyterWorkspace
         from ...session.host import SessionHost
+        from ...store.owning import Server
         from ...tools.toolbox import Toolbox
 
         model = self.model  # first: it has a word in the settings
@@ -125,7 +128,14 @@ class Engine:
             self.settings,
         )
         toolbox = Toolbox(self.settings, self.secrets)
-        return SessionHost(self.settings, workspace=workspace, model=model, toolbox=toolbox, version=__version__)
+        return SessionHost(
+            self.settings,
+            workspace=workspace,
+            model=model,
+            toolbox=toolbox,
+            version=__version__,
+            server=Server(url=self._url()),
+        )
 
     def secrets(self) -> Sequence[str]:
         """Return the values that no tool output may show."""

@@ -83,7 +83,10 @@ class SessionHandler(AgentHandler):
     @of_session
     async def get(self, session_id: str) -> None:
         host = await self.engine.host()
-        self.reply({"session": to_plain(await host.session(session_id))})
+        body = {"session": to_plain(await host.session(session_id))}
+        if (why := host.why_only_look(session_id)) is not None:
+            body["read_only"] = {"code": why.code, "message": why.message, "hint": why.hint}
+        self.reply(body)
 
     @guarded
     @of_session

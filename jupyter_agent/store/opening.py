@@ -1,0 +1,96 @@
+"""Opening a database the way all of ours are opened, and SQLite's complaints in words."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from ..errors import StoreDamaged, StoreError, StoreLocked, StoreUnwritable
+from .profile import Profile
+
+log = logging.getLogger(__name__)
+
+DISK_HINT = "Check the disk's free space and the permissions of the data directory."
+DAMAGE_HINT = "Put its file back from a backup, or delete the session."
+
+
+def connect(path: Path, *, read_only: bool = False, profile: Profile = "local") -> Database:
+    """Open a database: WAL, foreign keys, our own transactions. Raises ``StoreError``.
+
+    With the ``network`` profile no other process can open it meanwhile, not even to read.
+    """
+    conn = None
+    try:
+        conn = _opened_to_read(path) if read_only else _opened(path, "rwc")
+        if not read_only:
+            conn.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            if profile == "network":
+                # Before the first access: then SQLite keeps the log's index in memory and shares none.
+                conn.execute("PRAGMA locking_mode=EXCLUSIVE")
+            _choose_journal(conn, profile)
+            conn.execute("PRAGMA foreign_keys=ON")
+    except sqlite3.Error as error:
+        if conn is not None:
+            conn.close()
+        raise as_store_error(error) from error
+    return Database(conn, execute_plugins=False)
+
+
+def _opened(path: Path, mode: str) -> sqlite3.Connection:
+    conn = sqlite3.connect(
+        f"{path.absolute().as_uri()}?{mode if '=' in mode else f'mode={mode}'}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    conn.execute("PRAGMA busy_timeout=2000")
+    return conn
+
+
+def _opened_to_read(path: Path) -> sqlite3.Connection:
+    conn = _opened(path, "ro")
+    try:
+        conn.execute("SELECT 1 FROM sqlite_schema").fetchone()
+    except sqlite3.OperationalError:
+        conn.close()
+        if path.with_name(f"{path.name}-wal").exists():
+            raise
+        # In a directory that cannot be written, a file without a log is read as it is.
+        return _opened(path, "mode=ro&immutable=1")
+    return conn
+
+
+def _choose_journal(conn: sqlite3.Connection, profile: Profile) -> None:
+    try:
+        mode = conn.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    except sqlite3.OperationalError as error:
+        if profile == "local" or is_busy(error):
+            raise
+        mode = "refused"
+    if mode == "wal":
+        conn.execute("PRAGMA synchronous=NORMAL")
+        return
+    log.warning("This file system takes no write-ahead log; sessions are stored safely, but slowly.")
+    conn.execute("PRAGMA journal_mode=DELETE")
+    conn.execute("PRAGMA synchronous=FULL")
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Tell whether another process holds the database."""
+    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
+def as_store_error(error: sqlite3.Error) -> StoreError:
+    """Return SQLite's complaint as something a user can act on."""
+    text = str(error)
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_IOERR")) or "readonly" in text:
+        return StoreUnwritable(f"The session could not be stored: {text}.", hint=DISK_HINT)
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return StoreDamaged(f"The session's database is damaged: {text}.", hint=DAMAGE_HINT)
+    if is_busy(error):
+        return StoreLocked("Another program has this session's database open.", hint="Close it there, then try again.")
+    return StoreError(f"The session's database refused: {text}.")
