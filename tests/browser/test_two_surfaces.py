@@ -122,9 +122,10 @@ async def test_a_reload_in_the_middle_goes_on_to_the_end(page: LabPage, lab: Lab
 
 
 async def test_frames_through_the_kernel_leave_its_indicator_alone(page: LabPage, lab: Lab, script: Script) -> None:
+    await page.open(lab.write("indicator.ipynb", [code(WIDGET, "panel"), code("1 + 1", "mine")]))
+    await page.needs_untracked_messages()
     gate = Gate()
     word = script([Reply(Text("Here it comes. ", gate, Pace(80), words(160), " The end."))])
-    await page.open(lab.write("indicator.ipynb", [code(WIDGET, "panel"), code("1 + 1", "mine")]))
     widget = await page.show_widget()
     await page.ask(f"Talk for a while, {word}", widget)
     await gate.until_reached()
