@@ -46,6 +46,7 @@ class RunningServer:
         extensions: dict[str, bool] | None = None,
         path: Sequence[str] = (),
         variables: Mapping[str, str] | None = None,
+        app: str = "jupyter_server",
     ) -> None:
         self.directory = directory
         self.notebooks = directory / "notebooks"
@@ -71,7 +72,7 @@ class RunningServer:
         }
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root"),
+                *(sys.executable, "-m", app, "--no-browser", "--allow-root"),
                 f"--ServerApp.port={free_port()}",
                 "--ServerApp.ip=127.0.0.1",
                 f"--ServerApp.root_dir={self.notebooks}",
