@@ -117,7 +117,7 @@ class SessionActor:
         *,
         emit: Callable[[list[Recorded], Frame], None],
         hint: Callable[[Frame], None],
-        changed: Callable[[SessionActor], None],
+        changed: Callable[[SessionActor, list[Recorded]], None],
         failed: Callable[[SessionActor, StoreError], None],
     ) -> None:
         self.id = session_id
@@ -133,7 +133,7 @@ class SessionActor:
             self.state,
             services.settings,
             emit=self._out,
-            alarmed=lambda: changed(self),
+            alarmed=lambda: changed(self, []),
             failed=lambda error: failed(self, error),
         )
         self.folder = store.folder
@@ -212,7 +212,7 @@ class SessionActor:
     def _out(self, events: list[Recorded]) -> None:
         self._emit(events, frame_of(self.id, self.state.ep, [recorded.wire() for recorded in events]))
         if any(not recorded.event.tag.startswith("part.") for recorded in events):
-            self._changed(self)
+            self._changed(self, events)
 
     def hint(self, frame_event: Any) -> None:
         """Show something to views that follow, and to nobody later."""
@@ -450,14 +450,18 @@ class SessionActor:
     # -- the session's own facts -------------------------------------------------------
 
     def _set(self, command: SessionSet, *, by: str, road: Road) -> dict[str, Json]:
-        session = self.state.session
-        if command.if_rev is not None and command.if_rev != session.rev:
-            raise CommandRejected("The session has changed meanwhile.", code="stale")
         wanted = {"mode": command.mode, "model": command.model, "title": command.title}
-        self.patch({name: value for name, value in wanted.items() if value is not None})
-        if command.mode == "plan":
-            approvals.deny_writes(self, by=by, road=road)
+        patch: dict[str, Json] = {name: value for name, value in wanted.items() if value is not None}
+        self.change(patch, command.if_rev, by=by, road=road)
         return to_plain(self.state.facts())
+
+    def change(self, patch: dict[str, Json], if_rev: int | None, *, by: str, road: Road) -> None:
+        """Change what the user wants changed. Raises ``CommandRejected`` when ``if_rev`` is stale."""
+        if if_rev is not None and if_rev != self.state.session.rev:
+            raise CommandRejected("The session has changed meanwhile.", code="stale")
+        self.patch(patch)
+        if patch.get("mode") == "plan":
+            approvals.deny_writes(self, by=by, road=road)
 
     def patch(self, patch: dict[str, Json]) -> None:
         """Change facts of the session; only what really changes is recorded."""

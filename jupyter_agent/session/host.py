@@ -17,16 +17,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from ..agent.model import Model
 from ..errors import (
     AgentError,
-    CommandRejected,
     ProtocolError,
     SessionFailed,
     SessionNotFound,
@@ -36,15 +34,13 @@ from ..errors import (
 from ..notebook.ports import Workspace
 from ..protocol import codec
 from ..protocol.commands import Command, Hello, Ping, Subscribe
-from ..protocol.content import Json, Limits, Message, Mode, Road, Session
-from ..protocol.events import Ack, Error, Hb, Pong, SessionDeleted, Welcome
-from ..protocol.frames import VERSION, transient
-from ..protocol.ids import is_session_id, new_id, now_ms
+from ..protocol.content import Limits, Road, Session
+from ..protocol.events import Ack, Error, Hb, Pong, Welcome
+from ..protocol.frames import VERSION, Recorded, transient
+from ..protocol.ids import now_ms
 from ..protocol.plain import to_plain
 from ..settings import Settings
-from ..store.index import SessionIndex, State
 from ..store.owning import Server
-from ..store.store import BLOBS, SessionStore, as_store_error
 from ..tools.toolbox import Toolbox
 from . import jobs, looking
 from .actor import Services, SessionActor
@@ -53,10 +49,10 @@ from .clock import Clock, WallClock
 from .connection import Connection, Guard, Sink
 from .handing_over import let_go_if_asked, take_over
 from .inbox import Envelope, rejected
+from .library import Library
 from .room import Room
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 FEATURES = ["history", "queue", "approvals", "tasks", "attachments"]
 _HEARTBEAT_LINGER_S = 60.0
@@ -84,43 +80,26 @@ class SessionHost:
         self._services = Services(
             settings=settings, workspace=workspace, model=model, toolbox=toolbox, server=self.server
         )
-        self._sessions_dir = settings.data_dir / "sessions"
         self.alarms = Alarms(clock or WallClock(), self._ring)
         self._rooms: dict[str, Room] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._index: SessionIndex | None = None
-        self._index_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jupyter-agent-index")
-        self._for_notebook = asyncio.Lock()
         self._few = asyncio.Semaphore(settings.wake_at_once)
         self._closing = False
         self._sweeper: asyncio.Task[None] | None = None
+        self.library = library = Library(self, self._services.profile)
+        # What whoever embeds us asks most, without the detour.
+        self.create, self.for_notebook, self.list_sessions = (
+            library.create,
+            library.for_notebook,
+            library.list_sessions,
+        )
+        self.session, self.messages, self.blobs = library.session, library.messages, library.blobs
+        self.update, self.delete, self.undelete = library.update, library.delete, library.undelete
 
-    # -- the index ---------------------------------------------------------------------
-
-    async def _indexed(self, question: Callable[[SessionIndex], T]) -> T:
-        def ask() -> T:
-            try:
-                if self._index is None:
-                    self._index = SessionIndex.open(self._sessions_dir)
-                    self._index.reconcile()
-                return question(self._index)
-            except sqlite3.Error as error:
-                if self._index is not None:
-                    self._index.close()
-                    self._index = None  # Opened anew, or made anew, for the next question.
-                raise as_store_error(error) from error
-
-        return await asyncio.get_running_loop().run_in_executor(self._index_thread, ask)
-
-    def _changed(self, actor: SessionActor) -> None:
-        facts, due_at = to_plain(actor.state.facts()), jobs.next_due(actor.state.jobs)
-
-        def put(index: SessionIndex) -> None:
-            index.put(facts)
-            index.set_alarm(actor.id, due_at)
-
+    def _changed(self, actor: SessionActor, events: list[Recorded]) -> None:
+        due_at = jobs.next_due(actor.state.jobs)
         self.alarms.set(actor.id, due_at)
-        self._spawn(self._indexed(put))
+        self.library.listing.changed(actor.state.facts(), due_at, events)
 
     # -- alarms ------------------------------------------------------------------------
 
@@ -129,7 +108,7 @@ class SessionHost:
         self._spawn(self._take_up_alarms())
 
     async def _take_up_alarms(self) -> None:
-        for session_id, due_at in (await self._indexed(lambda index: index.alarms())).items():
+        for session_id, due_at in (await self.library.listing.ask(lambda index: index.alarms())).items():
             if self.alarms.due(session_id) is None:
                 self.alarms.set(session_id, due_at)
 
@@ -155,115 +134,33 @@ class SessionHost:
 
     def exists(self, session_id: str) -> bool:
         """Tell whether there is such a session; wakes nobody."""
-        return is_session_id(session_id) and (self._sessions_dir / session_id).is_dir()
-
-    async def create(
-        self,
-        *,
-        title: str = "",
-        mode: Mode | None = None,
-        model: str | None = None,
-        notebook_path: str | None = None,
-    ) -> Session:
-        """Make a session. Raises ``StoreError``."""
-        now = now_ms()
-        session = Session(
-            id=new_id("ses"),
-            title=title,
-            mode=mode or ("plan" if self.settings.mode == "plan" else "build"),
-            model=model or self.settings.model,
-            notebook_path=notebook_path,
-            created_at=now,
-            updated_at=now,
-        )
-        folder = self._sessions_dir / session.id
-        await asyncio.to_thread(lambda: SessionStore.create(folder, session, profile=self._services.profile).close())
-        facts = to_plain(session)
-        await self._indexed(lambda index: index.put(facts))
-        return session
-
-    async def for_notebook(self, path: str) -> Session:
-        """Return the notebook's newest active session, or a new one."""
-        async with self._for_notebook:
-            found = await self._indexed(lambda index: index.newest_of_notebook(path))
-            if found is not None and self.exists(found):
-                return await self.session(found)
-            return await self.create(notebook_path=path)
-
-    async def list_sessions(
-        self, state: State = "active", q: str = "", limit: int = 25, before: str | None = None
-    ) -> tuple[list[Session], bool]:
-        """Return ``(sessions newest first, has_more)``. Raises ``CommandRejected`` for an unknown cursor."""
-        found = await self._indexed(lambda index: index.list(state=state, q=q, limit=limit, before=before))
-        if found is None:
-            raise CommandRejected("There is no such session to go on from.", code="unknown_cursor")
-        rows, more = found
-        return [self._now(codec.decode_session(row)) for row in rows], more
-
-    def _now(self, session: Session) -> Session:
-        room = self._rooms.get(session.id)
-        return room.actor.state.facts() if room is not None and room.actor is not None else session
-
-    async def session(self, session_id: str) -> Session:
-        """Return a session's facts, also of one that can only be looked at. Raises ``SessionNotFound``."""
-        try:
-            return (await self.get(session_id)).state.facts()
-        except looking.ONLY_LOOK as why:
-            return await looking.Onlooker(self._sessions_dir / session_id, why).facts()
+        return self.library.exists(session_id)
 
     async def take_over(self, session_id: str) -> Session:
         """Own a session that another server has. Raises ``StoreLocked`` when that does not let go."""
-        self._check(session_id)
-        return (await take_over(self, session_id, self._sessions_dir / session_id)).state.facts()
+        return (await take_over(self, session_id, self.library.folder_of(session_id))).state.facts()
 
-    async def update(self, session_id: str, patch: dict[str, Json], if_rev: int | None = None) -> Session:
-        """Change title, mode, model, notebook_path or archived_at. Raises ``CommandRejected`` when stale."""
-        actor = await self.get(session_id)
-        if if_rev is not None and if_rev != actor.state.session.rev:
-            raise CommandRejected("The session has changed meanwhile.", code="stale")
-        actor.patch(patch)
-        await actor.journal.committed()
-        facts = actor.state.facts()
-        plain = to_plain(facts)
-        await self._indexed(lambda index: index.put(plain))
-        return facts
+    def awake(self, session_id: str) -> SessionActor | None:
+        """Return the session's actor if it is awake."""
+        room = self._rooms.get(session_id)
+        return room.actor if room is not None else None
 
-    async def delete(self, session_id: str) -> None:
-        """Delete a session for good; its views are told. Raises ``SessionNotFound``."""
-        self._check(session_id)
-        room = self._rooms.get(session_id) or self.room(session_id)
+    @asynccontextmanager
+    async def alone(self, session_id: str, why: AgentError) -> AsyncGenerator[Room]:
+        """Put the session to sleep and keep it asleep; whoever still asks it is told ``why``."""
+        room = self.room(session_id)
         async with room.lock:
             if room.actor is not None:
                 actor, room.actor = room.actor, None
-                await actor.sleep(SessionNotFound("The session was deleted."))
-            await asyncio.to_thread(SessionStore.remove, self._sessions_dir / session_id)
-        await self._indexed(lambda index: index.remove(session_id))
-        for connection in list(room.connections):
-            connection.send(SessionDeleted())
+                await actor.sleep(why)
+            yield room
+
+    def forget(self, session_id: str) -> None:
+        """The session is gone, and with it its room and its alarm."""
         self._rooms.pop(session_id, None)
-
-    async def messages(self, session_id: str, before: str | None = None, limit: int = 25) -> tuple[list[Message], bool]:
-        """Return ``(messages oldest first, has_more)``. Raises ``CommandRejected`` for an unknown cursor."""
-        try:
-            page = await (await self.get(session_id)).page(before, limit)
-            found = None if page is None else ([codec.decode_message(row) for row in page[0]], page[1])
-        except looking.ONLY_LOOK as why:
-            onlooker = looking.Onlooker(self._sessions_dir / session_id, why)
-            found = await onlooker.messages(before, limit, self.settings.page_bytes * 4)
-        if found is None:
-            raise CommandRejected("There is no such message in this session.", code="unknown_cursor")
-        return found
-
-    def blobs(self, session_id: str) -> Any:
-        """Return the folder of a session's attachments. Raises ``SessionNotFound``."""
-        self._check(session_id)
-        return self._sessions_dir / session_id / BLOBS
+        self.alarms.set(session_id, None)
 
     # -- waking and sleeping ---------------------------------------------------------------
-
-    def _check(self, session_id: str) -> None:
-        if not self.exists(session_id):
-            raise SessionNotFound("There is no such session.")
 
     def room(self, session_id: str) -> Room:
         """Return the session's place."""
@@ -271,7 +168,7 @@ class SessionHost:
 
     async def get(self, session_id: str) -> SessionActor:
         """Return the session's actor, waking it once however many ask. Raises ``SessionError``, ``StoreError``."""
-        self._check(session_id)
+        self.library.folder_of(session_id)
         if self._closing:
             raise SessionFailed("The server is shutting down.", code="closing")
         room = self.room(session_id)
@@ -285,10 +182,9 @@ class SessionHost:
     async def _wake(self, room: Room) -> SessionActor:
         try:
             async with room.lock, asyncio.timeout(self.settings.activate_timeout_s):
-                self._check(room.session_id)
                 actor = await SessionActor.activate(
                     room.session_id,
-                    self._sessions_dir / room.session_id,
+                    self.library.folder_of(room.session_id),
                     self._services,
                     emit=room.emit,
                     hint=room.hint,
@@ -362,6 +258,7 @@ class SessionHost:
             if room.actor is actor and actor.idle:
                 room.actor = None  # A command that comes now waits for the lock, and wakes it anew.
                 await actor.sleep()
+                self.library.listing.asleep(actor.state.facts())
         self._forget(room)
 
     def _forget(self, room: Room) -> None:
@@ -379,10 +276,9 @@ class SessionHost:
                 if room.actor is not None:
                     actor, room.actor = room.actor, None
                     await actor.sleep()
+                    self.library.listing.asleep(actor.state.facts())
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._index is not None:
-            await asyncio.get_running_loop().run_in_executor(self._index_thread, self._index.close)
-        self._index_thread.shutdown(wait=False)
+        await self.library.listing.close()
 
     def _spawn(self, coroutine: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.get_running_loop().create_task(coroutine)
@@ -411,7 +307,7 @@ class SessionHost:
         backlog: Callable[[], int] | None = None,
     ) -> Connection:
         """Open a view. Raises ``SessionNotFound``."""
-        self._check(session_id)
+        self.library.folder_of(session_id)
         connection = Connection(self, session_id, sink, user=user, road=road, guard=guard, backlog=backlog)
         room = self.room(session_id)
         connection.ep = room.ep
@@ -484,7 +380,7 @@ class SessionHost:
         try:
             actor = await self.get(connection.session_id)
         except AgentError as error:
-            folder = self._sessions_dir / connection.session_id
+            folder = self.library.folder / connection.session_id
             await looking.answer(connection, cmd_id, command, folder=folder, settings=self.settings, why=error)
             return
         self._deliver(actor, connection, cmd_id, command)

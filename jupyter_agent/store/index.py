@@ -1,13 +1,20 @@
-"""``SessionIndex``: the list of sessions, so that showing it wakes none of them.
+"""``SessionIndex``: the list of sessions, so that showing and searching it wakes none of them.
 
 It holds nothing that the sessions' own databases do not; at start it is
-reconciled with them by the stamp (size and time) of their files.
+reconciled with them by the stamp (size and time) of their files::
+
+    sessions   one row a session: its facts, and the stamp of the file they were read from
+    texts      which message each row of words is           words   what was said (full text, where SQLite has it)
+
+A session that is awake has no stamp: if the process dies, it is read again.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,10 +22,16 @@ from ..errors import StoreDamaged, StoreError, StoreUnwritable
 from ..protocol.frames import dump_json
 from ..protocol.ids import is_session_id
 from . import reading
-from .schema import index_migrations
-from .store import DB_NAME, DISK_HINT, as_store_error, connect
+from .opening import DISK_HINT, as_store_error, connect
+from .schema import has_full_text, index_migrations
+from .search import Term, terms_of
+from .store import DB_NAME
 
 INDEX_NAME = "index.db"
+PAGE_BYTES = 256 * 1024
+"""A page of the list ends here, whatever its limit."""
+_MOST_CHARS = 100_000
+"""More of one message is not searched."""
 
 Wire = dict[str, Any]
 State = Literal["active", "archived", "all"]
@@ -35,11 +48,17 @@ class SessionIndex:
         except OSError as error:
             raise StoreUnwritable(f"The data directory cannot be used: {error.strerror}.", hint=DISK_HINT) from None
         self._db = connect(sessions_dir.parent / INDEX_NAME)
+        self._conn = self._db.conn
         try:
             index_migrations.apply(self._db)
+            self._full_text = has_full_text(self._db)
+            self._check_words()
         except sqlite3.Error as error:
-            self._db.conn.close()
+            self._conn.close()
             raise as_store_error(error) from error
+        except StoreError:
+            self._conn.close()
+            raise
 
     @classmethod
     def open(cls, sessions_dir: Path) -> SessionIndex:
@@ -51,93 +70,173 @@ class SessionIndex:
                 (sessions_dir.parent / f"{INDEX_NAME}{end}").unlink(missing_ok=True)
             return cls(sessions_dir)
 
+    def _check_words(self) -> None:
+        """An index made by a Python whose SQLite can more, or less, than this one's is begun anew."""
+        sql = self._conn.execute("SELECT sql FROM sqlite_master WHERE name='words'").fetchone()
+        if sql is None or ("fts5" in sql[0]) != self._full_text:
+            raise StoreDamaged("The list of sessions was made by another SQLite.")
+
     def close(self) -> None:
         """Close the database."""
-        self._db.conn.close()
+        self._conn.close()
 
-    def put(self, facts: Wire) -> None:
-        """Store a session's facts as they are now."""
-        self._db.conn.execute(
+    # -- writing -------------------------------------------------------------------
+
+    def put(self, facts: Wire, *, awake: bool = False) -> None:
+        """Store a session's facts as they are now; ``awake``: its file is about to change."""
+        self._conn.execute(
             "INSERT OR REPLACE INTO sessions (id, updated_at, archived_at, notebook_path, title, data, stamp)"
             " VALUES (?,?,?,?,?,?,?)",
             (
                 facts["id"], facts["updated_at"], facts["archived_at"], facts["notebook_path"], facts["title"],
-                dump_json(facts), self._stamp(facts["id"]),
+                dump_json(facts), "" if awake else self._stamp(facts["id"]),
             ),
         )  # fmt: skip
 
+    def put_words(self, session_id: str, words: Iterable[tuple[str, str | None]]) -> None:
+        """Store what messages say, by their ids; None: the message is gone."""
+        conn = self._conn
+        conn.execute("BEGIN")
+        try:
+            for message_id, text in words:
+                self._put_word(session_id, message_id, text)
+            conn.execute("COMMIT")
+        except BaseException:
+            conn.execute("ROLLBACK")
+            raise
+
+    def _put_word(self, session_id: str, message_id: str, text: str | None) -> None:
+        conn = self._conn
+        key = (session_id, message_id)
+        row = conn.execute("SELECT id FROM texts WHERE session_id=? AND message_id=?", key).fetchone()
+        if row is not None:
+            conn.execute("DELETE FROM words WHERE rowid=?", row)
+        if not text:
+            conn.execute("DELETE FROM texts WHERE session_id=? AND message_id=?", key)
+            return
+        if row is None:
+            row = (conn.execute("INSERT INTO texts (session_id, message_id) VALUES (?,?)", key).lastrowid,)
+        body = text[:_MOST_CHARS].encode("utf-8", "replace").decode("utf-8")
+        conn.execute("INSERT INTO words (rowid, body) VALUES (?,?)", (row[0], body))
+
     def remove(self, session_id: str) -> None:
         """Forget a session."""
-        self._db.conn.execute("DELETE FROM sessions WHERE id=?", (session_id,))
+        self._conn.execute("DELETE FROM sessions WHERE id=?", (session_id,))
+        self._forget_words(session_id)
         self.set_alarm(session_id, None)
+
+    def _forget_words(self, session_id: str) -> None:
+        self._conn.execute("DELETE FROM words WHERE rowid IN (SELECT id FROM texts WHERE session_id=?)", (session_id,))
+        self._conn.execute("DELETE FROM texts WHERE session_id=?", (session_id,))
 
     def set_alarm(self, session_id: str, due_at: int | None) -> None:
         """Mirror when the session's earliest job is due; None: it has none."""
         if due_at is None:
-            self._db.conn.execute("DELETE FROM alarms WHERE session_id=?", (session_id,))
+            self._conn.execute("DELETE FROM alarms WHERE session_id=?", (session_id,))
         else:
-            self._db.conn.execute(
-                "INSERT OR REPLACE INTO alarms (session_id, due_at) VALUES (?,?)", (session_id, due_at)
-            )
+            self._conn.execute("INSERT OR REPLACE INTO alarms (session_id, due_at) VALUES (?,?)", (session_id, due_at))
 
     def alarms(self) -> dict[str, int]:
         """Return when each session that has something due is to be woken."""
-        return dict(self._db.conn.execute("SELECT session_id, due_at FROM alarms").fetchall())
+        return dict(self._conn.execute("SELECT session_id, due_at FROM alarms").fetchall())
+
+    # -- asking --------------------------------------------------------------------
 
     def list(
         self, *, state: State = "active", q: str = "", limit: int = 25, before: str | None = None
     ) -> tuple[list[Wire], bool] | None:
-        """Return ``(sessions newest first, has_more)``; None when ``before`` is no session."""
+        """Return ``(sessions newest first, has_more)``; None when ``before`` is no session.
+
+        Every word of ``q`` stands in the title or in some message; the last one may be unfinished.
+        """
         where, values = [_WHERE[state]], list[Any]()
-        if q:
-            where.append("title LIKE ? ESCAPE '\\'")
-            values.append("%" + q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%")
+        for term in terms_of(q, full_text=self._full_text):
+            sql, value = self._found(term)
+            where.append(f"(title LIKE ? ESCAPE '\\' OR id IN ({sql}))")
+            values += [term.like, value]
         if before is not None:
-            row = self._db.conn.execute("SELECT updated_at FROM sessions WHERE id=?", (before,)).fetchone()
+            row = self._conn.execute("SELECT updated_at FROM sessions WHERE id=?", (before,)).fetchone()
             if row is None:
                 return None
             where.append("(updated_at, id) < (?, ?)")
             values += [row[0], before]
-        rows = self._db.conn.execute(
+        rows = self._conn.execute(
             f"SELECT data FROM sessions WHERE {' AND '.join(where)} ORDER BY updated_at DESC, id DESC LIMIT ?",
             (*values, limit + 1),
         ).fetchall()
-        return [json.loads(row[0]) for row in rows[:limit]], len(rows) > limit
+        page = _within(PAGE_BYTES, [row[0] for row in rows[:limit]])
+        return [json.loads(data) for data in page], len(rows) > len(page)
+
+    def _found(self, term: Term) -> tuple[str, str]:
+        which = "SELECT session_id FROM texts JOIN words ON words.rowid = texts.id WHERE "
+        if term.match is not None:
+            return which + "words MATCH ?", term.match
+        return which + "words.body LIKE ? ESCAPE '\\'", term.like
 
     def newest_of_notebook(self, path: str) -> str | None:
         """Return the id of the notebook's newest active session."""
-        row = self._db.conn.execute(
+        row = self._conn.execute(
             "SELECT id FROM sessions WHERE notebook_path=? AND archived_at IS NULL"
             " ORDER BY updated_at DESC, id DESC LIMIT 1",
             (path,),
         ).fetchone()
         return row[0] if row else None
 
+    # -- agreeing with the folders ---------------------------------------------------
+
+    def rebuild(self) -> int:
+        """Read every session anew; return how many there are."""
+        for table in ("sessions", "texts", "words"):
+            self._conn.execute(f"DELETE FROM {table}")
+        return self.reconcile()
+
     def reconcile(self) -> int:
         """Make the list agree with the folders; return how many rows changed."""
-        known = dict(self._db.conn.execute("SELECT id, stamp FROM sessions").fetchall())
-        present = {entry.name for entry in self._dir.iterdir() if is_session_id(entry.name)}
-        changed = 0
-        for session_id in known.keys() - present:
-            self.remove(session_id)
-            changed += 1
-        for session_id in present:
-            if known.get(session_id) != self._stamp(session_id) and self._read(session_id):
-                changed += 1
+        known = dict(self._conn.execute("SELECT id, stamp FROM sessions").fetchall())
+        with os.scandir(self._dir) as entries:
+            present = {entry.name for entry in entries if is_session_id(entry.name)}
+        gone = known.keys() - present
+        new = [session_id for session_id in present if known.get(session_id) != self._stamp(session_id)]
+        if not gone and not new:
+            return 0
+        self._conn.execute("BEGIN")
+        try:
+            for session_id in gone:
+                self.remove(session_id)
+            changed = len(gone) + sum(self._read(session_id) for session_id in new)
+            self._conn.execute("COMMIT")
+        except BaseException:
+            self._conn.execute("ROLLBACK")
+            raise
         return changed
 
+    def read(self, session_id: str) -> bool:
+        """Read one session anew; False when it cannot be read."""
+        self._conn.execute("BEGIN")
+        try:
+            return self._read(session_id)
+        finally:
+            self._conn.execute("COMMIT")
+
     def _read(self, session_id: str) -> bool:
+        # Taken before: what is written meanwhile makes the stamp an old one.
+        stamp = self._stamp(session_id)
         try:
             db = connect(self._dir / session_id / DB_NAME, read_only=True)
             try:
                 facts = reading.snapshot(db.conn, page=1, page_bytes=0)["session"]
                 due_at = reading.next_due(db.conn)
+                said = reading.texts(db.conn)
             finally:
                 db.conn.close()
         except (sqlite3.Error, StoreError, OSError, TypeError, ValueError):
             return False  # A damaged or half-made session stays out of the list; its folder is not touched.
+        self._forget_words(session_id)
+        for message_id, text in said:
+            self._put_word(session_id, message_id, text)
         self.put(facts)
         self.set_alarm(session_id, due_at)
+        self._conn.execute("UPDATE sessions SET stamp=? WHERE id=?", (stamp, session_id))
         return True
 
     def _stamp(self, session_id: str) -> str:
@@ -145,8 +244,19 @@ class SessionIndex:
         stamps: list[str] = []
         for name in (DB_NAME, f"{DB_NAME}-wal"):
             try:
-                stat = (self._dir / session_id / name).stat()
+                # Not pathlib: ten thousand of these are made at start.
+                stat = os.stat(f"{self._dir}{os.sep}{session_id}{os.sep}{name}")  # noqa: PTH116
                 stamps.append(f"{stat.st_size}:{stat.st_mtime_ns}")
             except OSError:
                 stamps.append("-")
         return " ".join(stamps)
+
+
+def _within(limit_bytes: int, rows: list[str]) -> list[str]:
+    """Return the first rows that fit, at least one."""
+    size = 0
+    for at, row in enumerate(rows):
+        size += len(row)
+        if at and size > limit_bytes:
+            return rows[:at]
+    return rows

@@ -253,6 +253,11 @@ def api_history(conn: sqlite3.Connection) -> list[tuple[str, list[Wire]]]:
     return [(role, json.loads(body)) for role, body in rows]
 
 
+def texts(conn: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Return ``(message id, its text)`` of the branch's messages that say something."""
+    return conn.execute("SELECT id, content FROM messages WHERE removed=0 AND content != '' ORDER BY ord").fetchall()
+
+
 def has_message(conn: sqlite3.Connection, message_id: str) -> bool:
     """Tell whether a message has this id."""
     return conn.execute("SELECT 1 FROM messages WHERE id=?", (message_id,)).fetchone() is not None

@@ -157,3 +157,32 @@ def m002_alarms(db: Database) -> None:
         CREATE TABLE chores (name TEXT PRIMARY KEY, ran_at INTEGER NOT NULL) WITHOUT ROWID
         """,
     )
+
+
+@index_migrations()
+def m003_words(db: Database) -> None:
+    """Find sessions by what was said in them; list either kind of them without looking at the other."""
+    _run(
+        db,
+        """
+        DROP INDEX idx_sessions_updated;
+        CREATE INDEX idx_sessions_active ON sessions(updated_at, id) WHERE archived_at IS NULL;
+        CREATE INDEX idx_sessions_archived ON sessions(updated_at, id) WHERE archived_at IS NOT NULL;
+        CREATE INDEX idx_sessions_all ON sessions(updated_at, id);
+        CREATE TABLE texts (
+            id INTEGER PRIMARY KEY, session_id TEXT NOT NULL, message_id TEXT NOT NULL, UNIQUE (session_id, message_id)
+        );
+        DELETE FROM sessions
+        """,
+    )
+    if has_full_text(db):
+        db.conn.execute(
+            "CREATE VIRTUAL TABLE words USING fts5(body, tokenize='unicode61 remove_diacritics 2', prefix='2 3')"
+        )
+    else:
+        db.conn.execute("CREATE TABLE words (body TEXT NOT NULL)")
+
+
+def has_full_text(db: Database) -> bool:
+    """Tell whether this SQLite was built with FTS5."""
+    return bool(db.conn.execute("SELECT sqlite_compileoption_used('ENABLE_FTS5')").fetchone()[0])

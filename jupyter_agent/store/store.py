@@ -145,9 +145,14 @@ class SessionStore:
             db.conn.close()
 
     @staticmethod
+    def let_go(folder: Path) -> None:
+        """Make sure that nobody has the session open. Raises ``StoreLocked``."""
+        owning.claim(folder, THIS_PROCESS, "local").release()
+
+    @staticmethod
     def remove(folder: Path) -> None:
         """Delete a session that nobody has open, damaged or not, from the disk. Raises ``StoreError``."""
-        owning.claim(folder, THIS_PROCESS, "local").release()
+        SessionStore.let_go(folder)
         shutil.rmtree(folder, ignore_errors=True)
         if folder.exists():
             raise StoreUnwritable("The session could not be deleted.", hint=DISK_HINT)

@@ -32,6 +32,7 @@ from .rest import (
     SessionHandler,
     SessionsHandler,
     StatusHandler,
+    UndeleteHandler,
     UnknownHandler,
 )
 from .safekeeping import TakeOverHandler
@@ -234,6 +235,7 @@ class AgentExtension(ExtensionApp):
                 (rf"{API}{_SESSION}/messages", MessagesHandler, engine),
                 (rf"{API}{_SESSION}/(archive|unarchive)", ArchiveHandler, engine),
                 (rf"{API}{_SESSION}/take-over", TakeOverHandler, engine),
+                (rf"{API}{_SESSION}/undelete", UndeleteHandler, engine),
                 (rf"{API}{_SESSION}/commands", CommandsHandler, engine),
                 (rf"{API}{_SESSION}/attachments", AttachmentsHandler, engine),
                 (rf"{API}{_SESSION}/attachments/([^/]+)", AttachmentHandler, engine),

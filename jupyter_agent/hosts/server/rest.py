@@ -59,7 +59,7 @@ class SessionsHandler(AgentHandler):
         state = self.get_query_argument("state", "active")
         if state not in _STATES:
             raise BadRequest(f"state is one of {', '.join(_STATES)}.")
-        limit = _limit(self.get_query_argument("limit", None), default=50)
+        limit = _limit(self.get_query_argument("limit", None), default=self.engine.settings.page)
         query = self.get_query_argument("q", "")
         if len(query) > _TITLE_CHARS:
             raise BadRequest(f"q has {_TITLE_CHARS} characters at most.")
@@ -94,7 +94,7 @@ class SessionHandler(AgentHandler):
         wish = _checked(self.json_object(), _PATCH)
         if_rev = wish.pop("if_rev", None)
         host = await self.engine.host()
-        session = await host.update(session_id, wish, if_rev)
+        session = await host.update(session_id, wish, if_rev, by=self.user_name, road="rest")
         self.reply({"session": to_plain(session)})
 
     @guarded
@@ -129,8 +129,18 @@ class ArchiveHandler(AgentHandler):
         session = await host.session(session_id)
         archive = action == "archive"
         if archive != (session.archived_at is not None):
-            session = await host.update(session_id, {"archived_at": now_ms() if archive else None}, None)
+            session = await host.update(session_id, {"archived_at": now_ms() if archive else None})
         self.reply({"session": to_plain(session)})
+
+
+class UndeleteHandler(AgentHandler):
+    """Bring a deleted session back, as long as that is possible. Doing so twice is no error."""
+
+    @guarded
+    @of_session
+    async def post(self, session_id: str) -> None:
+        host = await self.engine.host()
+        self.reply({"session": to_plain(await host.undelete(session_id))})
 
 
 class CommandsHandler(AgentHandler):

@@ -1,0 +1,175 @@
+"""``Library``: the sessions there are, asleep or awake: made, found, changed, copied, deleted.
+
+It knows folders and the list; whatever needs a session awake asks the host.
+A deleted session is gone at once for everybody, and can be brought back whole
+for ``settings.undo_delete_s``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import CommandRejected, SessionNotFound
+from ..protocol import codec
+from ..protocol.content import Json, Message, Mode, Road, Session
+from ..protocol.events import SessionDeleted
+from ..protocol.ids import is_session_id, new_id, now_ms
+from ..store.index import State
+from ..store.profile import Profile
+from ..store.store import BLOBS, SessionStore
+from ..store.trash import Trash
+from . import jobs, looking
+from .listing import Listing
+
+if TYPE_CHECKING:
+    from .host import SessionHost
+
+UNKNOWN = "There is no such session."
+
+
+class Library:
+    """All methods belong to the host's event loop."""
+
+    def __init__(self, host: SessionHost, profile: Profile) -> None:
+        self._host = host
+        self._profile: Profile = profile
+        self._settings = host.settings
+        self.folder = host.settings.data_dir / "sessions"
+        self.listing = Listing(self.folder)
+        self._trash = Trash(host.settings.data_dir, host.settings.undo_delete_s)
+        self._for_notebook = asyncio.Lock()
+
+    def _clock(self) -> int:
+        return self._host.alarms.clock.now_ms()
+
+    def folder_of(self, session_id: str) -> Path:
+        """Return where a session lives. Raises ``SessionNotFound``, before any path is built from a bad id."""
+        if not self.exists(session_id):
+            raise SessionNotFound(UNKNOWN)
+        return self.folder / session_id
+
+    def exists(self, session_id: str) -> bool:
+        """Tell whether there is such a session; wakes nobody."""
+        return is_session_id(session_id) and (self.folder / session_id).is_dir()
+
+    # -- making and finding --------------------------------------------------------------
+
+    async def create(
+        self,
+        *,
+        title: str = "",
+        mode: Mode | None = None,
+        model: str | None = None,
+        notebook_path: str | None = None,
+    ) -> Session:
+        """Make a session. Raises ``StoreError``."""
+        now = now_ms()
+        session = Session(
+            id=new_id("ses"),
+            title=title,
+            mode=mode or ("plan" if self._settings.mode == "plan" else "build"),
+            model=model or self._settings.model,
+            notebook_path=notebook_path,
+            created_at=now,
+            updated_at=now,
+        )
+        folder = self.folder / session.id
+        await asyncio.to_thread(lambda: SessionStore.create(folder, session, profile=self._profile).close())
+        await self.listing.added(session)
+        return session
+
+    async def for_notebook(self, path: str) -> Session:
+        """Return the notebook's newest active session, or a new one."""
+        async with self._for_notebook:
+            found = await self.listing.ask(lambda index: index.newest_of_notebook(path))
+            if found is not None and self.exists(found):
+                return await self.session(found)
+            return await self.create(notebook_path=path)
+
+    async def list_sessions(
+        self, state: State = "active", q: str = "", limit: int = 25, before: str | None = None
+    ) -> tuple[list[Session], bool]:
+        """Return ``(sessions newest first, has_more)``; ``q`` is looked for in titles and messages.
+
+        Raises ``CommandRejected`` for an unknown cursor.
+        """
+        found = await self.listing.ask(lambda index: index.list(state=state, q=q, limit=limit, before=before))
+        if found is None:
+            raise CommandRejected("There is no such session to go on from.", code="unknown_cursor")
+        rows, more = found
+        return [self._now(codec.decode_session(row)) for row in rows], more
+
+    def _now(self, session: Session) -> Session:
+        actor = self._host.awake(session.id)
+        return actor.state.facts() if actor is not None else session
+
+    async def session(self, session_id: str) -> Session:
+        """Return a session's facts, also of one that can only be looked at. Raises ``SessionNotFound``."""
+        try:
+            return (await self._host.get(session_id)).state.facts()
+        except looking.ONLY_LOOK as why:
+            return await looking.Onlooker(self.folder / session_id, why).facts()
+
+    async def messages(self, session_id: str, before: str | None = None, limit: int = 25) -> tuple[list[Message], bool]:
+        """Return ``(messages oldest first, has_more)``. Raises ``CommandRejected`` for an unknown cursor."""
+        try:
+            page = await (await self._host.get(session_id)).page(before, limit)
+            found = None if page is None else ([codec.decode_message(row) for row in page[0]], page[1])
+        except looking.ONLY_LOOK as why:
+            onlooker = looking.Onlooker(self.folder / session_id, why)
+            found = await onlooker.messages(before, limit, self._settings.page_bytes * 4)
+        if found is None:
+            raise CommandRejected("There is no such message in this session.", code="unknown_cursor")
+        return found
+
+    def blobs(self, session_id: str) -> Path:
+        """Return the folder of a session's attachments. Raises ``SessionNotFound``."""
+        return self.folder_of(session_id) / BLOBS
+
+    # -- changing ------------------------------------------------------------------------
+
+    async def update(
+        self,
+        session_id: str,
+        patch: dict[str, Json],
+        if_rev: int | None = None,
+        *,
+        by: str = "system",
+        road: Road = "rest",
+    ) -> Session:
+        """Change title, mode, model, notebook_path or archived_at. Raises ``CommandRejected`` when stale."""
+        actor = await self._host.get(session_id)
+        actor.change(patch, if_rev, by=by, road=road)
+        await actor.journal.committed()
+        facts = actor.state.facts()
+        await self.listing.shown(facts)
+        return facts
+
+    # -- deleting ------------------------------------------------------------------------
+
+    async def delete(self, session_id: str) -> None:
+        """Delete a session, damaged or not; its views are told. Raises ``SessionNotFound``, ``StoreError``."""
+        folder = self.folder_of(session_id)
+        async with self._host.alone(session_id, SessionNotFound("The session was deleted.")) as room:
+            await asyncio.to_thread(self._trash.put, folder, self._clock())
+        await self.listing.removed(session_id)
+        for connection in list(room.connections):
+            connection.send(SessionDeleted())
+        self._host.forget(session_id)
+
+    async def undelete(self, session_id: str) -> Session:
+        """Bring a deleted session back, as it was. Raises ``SessionNotFound`` when it is gone for good."""
+        if is_session_id(session_id) and not self.exists(session_id):
+            back = await asyncio.to_thread(self._trash.bring_back, self.folder / session_id, self._clock())
+            if not back and not self.exists(session_id):
+                raise SessionNotFound(UNKNOWN, hint="A deleted session can be brought back for a short time only.")
+            actor = await self._host.get(session_id)
+            self._host.alarms.set(session_id, jobs.next_due(actor.state.jobs))
+            await self.listing.added(actor.state.facts(), read=True)
+        return await self.session(session_id)
+
+    async def purge_trash(self, now: int | None = None) -> int:
+        """Delete for good what nobody can bring back any more; return how many sessions that were."""
+        return await asyncio.to_thread(self._trash.purge, self._clock() if now is None else now)

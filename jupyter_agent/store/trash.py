@@ -1,0 +1,67 @@
+"""Deleted sessions, whole, until nobody can want them back any more.
+
+A session's folder moves to ``<data>/trash/<id>.<ms>``, the time of its
+deletion: one rename, whatever the state of what is in it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import StoreUnwritable
+from ..protocol.ids import is_session_id
+from .opening import DISK_HINT
+from .store import SessionStore
+
+TRASH = "trash"
+
+
+class Trash:
+    """Synchronous; times are ms since the epoch, ``window_s`` is how long a session can be brought back."""
+
+    def __init__(self, data_dir: Path, window_s: float) -> None:
+        self._dir = data_dir / TRASH
+        self._window_ms = int(window_s * 1000)
+
+    def put(self, folder: Path, now: int) -> None:
+        """Take a session that nobody has open off the list. Raises ``StoreError``."""
+        SessionStore.let_go(folder)
+        if self._window_ms <= 0:
+            SessionStore.remove(folder)
+            return
+        try:
+            self._dir.mkdir(parents=True, exist_ok=True)
+            folder.rename(self._dir / f"{folder.name}.{now}")
+        except OSError as error:
+            raise StoreUnwritable(f"The session could not be deleted: {error.strerror}.", hint=DISK_HINT) from None
+
+    def bring_back(self, folder: Path, now: int) -> bool:
+        """Put a deleted session back where it was; False when it is gone for good. Raises ``StoreError``."""
+        kept = [(at, path) for name, at, path in self._entries() if name == folder.name and at + self._window_ms > now]
+        if not kept:
+            return False
+        try:
+            max(kept)[1].rename(folder)
+        except OSError as error:
+            raise StoreUnwritable(f"The session could not be put back: {error.strerror}.", hint=DISK_HINT) from None
+        return True
+
+    def purge(self, now: int) -> int:
+        """Delete for good what nobody can bring back any more; return how many sessions that were."""
+        gone = 0
+        for _, at, path in list(self._entries()):
+            if at + self._window_ms <= now:
+                shutil.rmtree(path, ignore_errors=True)
+                gone += not path.exists()
+        return gone
+
+    def _entries(self) -> Iterator[tuple[str, int, Path]]:
+        """Yield ``(session id, deleted at, path)``."""
+        if not self._dir.is_dir():
+            return
+        for path in self._dir.iterdir():
+            name, _, at = path.name.rpartition(".")
+            if is_session_id(name) and at.isdigit():
+                yield name, int(at), path

@@ -1,0 +1,149 @@
+"""Sessions as a whole: deleted and brought back, found by what was said in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jupyter_agent.errors import SessionNotFound
+from jupyter_agent.protocol.frames import Frame
+from jupyter_agent.session.host import SessionHost
+from tests.model_server import Gate, ModelServer, Reply, Text, ToolUse
+from tests.session.test_host import hosting, until, viewing
+
+
+async def found(host: SessionHost, q: str) -> list[str]:
+    """The ids of the sessions that a search finds."""
+    return [session.id for session in (await host.list_sessions("all", q))[0]]
+
+
+async def test_a_deleted_session_is_gone_at_once_and_comes_back_whole(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    model_server.script([Reply(Text("Kept."))])
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create(title="precious")
+        async with viewing(host, session.id) as view:
+            await view.say("remember this")
+            await view.event("turn.ended")
+            before = await view.subscribe()
+            await host.delete(session.id)
+            await view.event("session.deleted")
+        with pytest.raises(SessionNotFound):
+            await host.session(session.id)
+        assert await found(host, "precious") == []
+        for _ in range(2):  # twice is no error
+            assert (await host.undelete(session.id)).title == "precious"
+        assert await found(host, "remember") == [session.id]
+        async with viewing(host, session.id) as view:
+            assert (await view.subscribe())["d"] == before["d"]
+
+
+async def test_a_session_deleted_long_ago_does_not_come_back(model_server: ModelServer, tmp_path: Path) -> None:
+    async with hosting(model_server, tmp_path, undo_delete_s=600.0) as host:
+        session = await host.create()
+        await host.delete(session.id)
+        assert await host.library.purge_trash() == 0
+        assert await host.library.purge_trash(now=session.created_at + 3_600_000) == 1
+        with pytest.raises(SessionNotFound):
+            await host.undelete(session.id)
+        with pytest.raises(SessionNotFound):
+            await host.undelete("../../etc")
+
+
+async def test_without_an_undo_window_nothing_is_left(model_server: ModelServer, tmp_path: Path) -> None:
+    async with hosting(model_server, tmp_path, undo_delete_s=0.0) as host:
+        session = await host.create()
+        await host.delete(session.id)
+        with pytest.raises(SessionNotFound):
+            await host.undelete(session.id)
+        assert not list((tmp_path / "data").rglob(f"*{session.id}*"))
+
+
+async def test_an_archived_and_a_damaged_session_can_be_deleted_and_brought_back(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    async with hosting(model_server, tmp_path) as host:
+        archived, damaged = await host.create(title="attic"), await host.create()
+        await host.update(archived.id, {"archived_at": 1})
+        (tmp_path / "data" / "sessions" / damaged.id / "session.db").write_bytes(b"no database")
+        for session in (archived, damaged):
+            await host.delete(session.id)
+            assert not host.exists(session.id)
+        assert (await host.undelete(archived.id)).archived_at == 1
+
+
+async def test_what_was_said_is_found_by_its_words(model_server: ModelServer, tmp_path: Path) -> None:
+    model_server.script([Reply(Text("Bananas are berries.")), Reply(Text("Strawberries are not. 我喜欢数据。"))])
+    async with hosting(model_server, tmp_path) as host:
+        session, other = await host.create(title="Fruit"), await host.create(title="Nothing (50%)")
+        async with viewing(host, session.id) as view:
+            for text in ("Are bananas berries?", "And strawberries?"):
+                turn = (await view.say(text))["turn"]
+                await view.event("turn.ended", turn=turn)
+        await until(lambda: host.awake(session.id) is None)
+        for q in ("bananas", "BANANAS strawberries", "straw", "fruit", "fruit berr", "数据", 'bananas "berries'):
+            assert await found(host, q) == [session.id], q
+        assert await found(host, "50%") == [other.id]
+        assert await found(host, "(50%)") == [other.id]
+        assert await found(host, "%)") == [other.id]
+        for q in ("grapes", "banan ", "fruit grapes", "%%%", '"', "*", "NEAR(", "a OR b", "' -- ", "col:x", "\0x", "_"):
+            assert await found(host, q) == [], q
+
+
+async def test_what_was_said_is_found_after_the_list_was_lost(model_server: ModelServer, tmp_path: Path) -> None:
+    model_server.script([Reply(Text("Quinoa."))])
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await view.say("what grows")
+            await view.event("turn.ended")
+    for file in (tmp_path / "data").glob("index.db*"):
+        file.unlink()
+    async with hosting(model_server, tmp_path) as host:
+        assert await found(host, "quinoa grows") == [session.id]
+
+
+async def test_whoever_watches_the_list_hears_of_every_change(model_server: ModelServer, tmp_path: Path) -> None:
+    gate = Gate()
+    model_server.script([Reply(Text("Half", gate, "whole"))])
+    async with hosting(model_server, tmp_path) as host:
+        heard: list[Frame] = []
+        stop = host.library.listing.watch(heard.append)
+        session = await host.create(title="watched")
+        async with viewing(host, session.id) as view:
+            await view.say("go")
+            await gate.until_reached()
+            await view.event("part.delta")
+            gate.open()
+            await view.event("turn.ended")
+        await host.delete(session.id)
+        assert {frame.data["type"] for frame in heard[:-1]} == {"session.changed"}
+        shown = [frame.data["d"]["session"]["status"] for frame in heard[:-1]]
+        assert [status for at, status in enumerate(shown) if shown[at - 1 : at] != [status]] == [
+            "ready",
+            "submitted",
+            "streaming",
+            "ready",
+        ]
+        assert heard[-1].data == {"v": 1, "type": "session.removed", "d": {"id": session.id}}
+        stop()
+        await host.create()
+        assert heard[-1].data["type"] == "session.removed"
+
+
+async def test_switching_to_plan_from_outside_denies_what_waits_to_write(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    cell = {"after": None, "cell_type": "code", "source": "1"}
+    model_server.script([Reply(ToolUse("insert_cell", cell)), Reply(Text("Then not."))])
+    (tmp_path / "a.ipynb").write_text('{"cells":[],"metadata":{},"nbformat":4,"nbformat_minor":5}', encoding="utf-8")
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create(notebook_path="a.ipynb")
+        async with viewing(host, session.id) as view:
+            await view.say("insert")
+            await view.event("turn.status", status="awaiting")
+            await host.update(session.id, {"mode": "plan"}, by="me")
+            await view.event("approval.resolved", decision="deny", by="me", road="rest")
+            await view.event("turn.ended", outcome="completed")
