@@ -78,7 +78,8 @@ async def test_a_restart_ends_what_ran_and_the_link_goes_on(server: Server):
     await until(lambda: link.is_running(run.msg_id))
     await server.kernels.restart_kernel(link.kernel_id)
     async with asyncio.timeout(20):
-        assert await run.done() == "gone"
+        # A restart begins with an interrupt: the kernel may still say so, if there is time.
+        assert await run.done() in ("gone", "error")
         assert await server.links.link(link.kernel_id) is link
         await link.wait_idle()
         again = link.execute("print('alive')")
