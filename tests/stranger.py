@@ -80,7 +80,7 @@ class Stranger:
         wish: Json = {"page": 25} | d
         self.send("subscribe", **wish)
         await self.event("caught_up", after=start)
-        return self.events[start]
+        return next(event for event in self.events[start:] if event["type"] not in ("hb", "pong", "ack"))
 
     async def say(self, text: str, **d: Any) -> Json:
         """Send a message; return the ack's result."""

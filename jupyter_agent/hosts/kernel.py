@@ -12,8 +12,11 @@ user's threads keeps its cell. The kernel holds no truth, no key and no token.
 
 from __future__ import annotations
 
+import json
 import sys
+import uuid
 import weakref
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 Json = dict[str, Any]
@@ -22,6 +25,8 @@ RELAY = "jupyter_agent_relay"
 """Server → kernel, on the control channel."""
 FRAME = "jupyter_agent_frame"
 """Kernel → server, on iopub; pages ignore types they don't know."""
+FRAGMENT_CHARS = 192 * 1024
+"""ASCII JSON, so characters are bytes; with its envelope a fragment stays below 256 KiB."""
 
 
 class Panel(Protocol):
@@ -107,6 +112,18 @@ class KernelRelay:
         parent = self._kernel.get_parent("shell")
         if parent.get("header", {}).get("msg_type") == "execute_request":
             self._cell_parent = parent
+
+
+def in_pieces(content: Json, most: int = FRAGMENT_CHARS) -> Iterator[Json]:
+    """Yield what the page is sent for ``content``: itself, or fragments ``{"id", "n", "of", "text"}`` of its JSON."""
+    text = json.dumps(content, separators=(",", ":"))
+    if len(text) <= most:
+        yield content
+        return
+    pieces = [text[i : i + most] for i in range(0, len(text), most)]
+    name = uuid.uuid4().hex
+    for n, piece in enumerate(pieces):
+        yield {"fragment": {"id": name, "n": n, "of": len(pieces), "text": piece}}
 
 
 _relay: KernelRelay | None = None

@@ -23,13 +23,11 @@ import anywidget
 import traitlets
 
 from .. import __version__
-from .kernel import KernelRelay, kernel_relay
+from .kernel import KernelRelay, in_pieces, kernel_relay
 
 Json = dict[str, Any]
 
 STATIC = Path(__file__).parents[1] / "static"
-FRAGMENT_CHARS = 192 * 1024
-"""ASCII JSON, so characters are bytes; with its envelope a fragment stays below 256 KiB."""
 ANSWER_S = 4.0
 """A server that has the extension answers in milliseconds; its first answer may wait for imports."""
 PATIENCE = 4
@@ -177,14 +175,8 @@ class AgentPanel(anywidget.AnyWidget):
         self.send({"frames": [{"v": 1, "sid": self.session_id or "", "ep": "", "type": "error", "d": said}]})
 
     def _send_in_pieces(self, content: Json) -> None:
-        text = json.dumps(content, separators=(",", ":"))
-        if len(text) <= FRAGMENT_CHARS:
-            self.send(content)
-            return
-        pieces = [text[i : i + FRAGMENT_CHARS] for i in range(0, len(text), FRAGMENT_CHARS)]
-        of, name = len(pieces), uuid.uuid4().hex
-        for n, piece in enumerate(pieces):
-            self.send({"fragment": {"id": name, "n": n, "of": of, "text": piece}})
+        for piece in in_pieces(content):
+            self.send(piece)
 
     def _free_the_comm(self) -> None:
         # ipykernel ≥ 7 sends a comm's messages to the shell that published last on

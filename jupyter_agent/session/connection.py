@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ATTACHMENT_BYTES = 16_384
 
+Reason = Literal["slow", "gap", "epoch", "migrated"]
 Sink = Callable[[Frame], None]
 Guard = Callable[[Command], ErrorInfo | None]
 
@@ -57,6 +58,9 @@ class Connection:
         self._state: Literal["fresh", "syncing", "live", "dropped"] = "fresh"
         self._sync = 0
         self._held: list[Recorded] = []
+        self._dropped_for: Reason = "gap"
+        self.told_at = float("-inf")
+        """When the last heartbeat went out, by the loop's clock."""
         self._attachment: dict[str, Any] = {"joined_at": now_ms(), "user": user}
 
     # -- in --------------------------------------------------------------------------
@@ -101,6 +105,10 @@ class Connection:
         """Send what the view missed up to ``seq``, then what was held, and go live."""
         if token != self._sync or self._state != "syncing":
             return  # A newer subscribe has taken over.
+        if self._is_slow():
+            # It has not taken what it was sent before, however often it asks.
+            self.resync("slow")
+            return
         for frame in frames:
             self._put(frame)
         held = [recorded.wire() for recorded in self._held if recorded.seq > seq]
@@ -123,18 +131,30 @@ class Connection:
         if self._state == "live":
             self._put(frame)
 
-    def resync(self, reason: Literal["slow", "gap", "epoch", "migrated"]) -> None:
+    def beat(self, frame: Frame) -> None:
+        """Tell how far the session has come; a view that was dropped may not have heard of that."""
+        if self._state == "live":
+            self._put(frame)
+        elif self._state == "dropped" and not self._is_slow():
+            self.send(Resync(reason=self._dropped_for))
+
+    def resync(self, reason: Reason) -> None:
         """Ask the view to subscribe anew."""
         if self.live:
-            self._state = "dropped"
+            self._drop(reason)
             self.send(Resync(reason=reason))
+
+    def _drop(self, reason: Reason) -> None:
+        self._state, self._dropped_for, self._held = "dropped", reason, []
+
+    def _is_slow(self) -> bool:
+        return self._backlog is not None and self._backlog() > self._host.settings.pending_bytes
 
     def _put(self, frame: Frame) -> None:
         if self._sink is None:
             return
-        limit = self._host.settings.pending_bytes
-        if self._state == "live" and self._backlog is not None and self._backlog() > limit:
-            self._state = "dropped"
+        if self._state == "live" and self._is_slow():
+            self._drop("slow")
             frame = transient(self.session_id, self.ep, now_ms(), Resync(reason="slow"))
         try:
             self._sink(frame)

@@ -35,8 +35,8 @@ from ..notebook.ports import Workspace
 from ..protocol import codec
 from ..protocol.commands import Command, Hello, Ping, Subscribe
 from ..protocol.content import Limits, Road, Session
-from ..protocol.events import Ack, Error, Hb, Pong, Welcome
-from ..protocol.frames import VERSION, Recorded, transient
+from ..protocol.events import Ack, Error, Pong, Welcome
+from ..protocol.frames import VERSION, Recorded
 from ..protocol.ids import now_ms
 from ..protocol.plain import to_plain
 from ..settings import Settings
@@ -48,6 +48,7 @@ from .alarms import Alarms
 from .clock import Clock, WallClock
 from .connection import Connection, Guard, Sink
 from .handing_over import let_go_if_asked, take_over
+from .heartbeat import Heart
 from .inbox import Envelope, rejected
 from .library import Library
 from .room import Room
@@ -55,7 +56,6 @@ from .room import Room
 log = logging.getLogger(__name__)
 
 FEATURES = ["history", "queue", "approvals", "tasks", "attachments"]
-_HEARTBEAT_LINGER_S = 60.0
 _LATER_MS = 60_000
 """When to try again to wake a session that has something due and did not wake."""
 
@@ -86,6 +86,7 @@ class SessionHost:
         self._few = asyncio.Semaphore(settings.wake_at_once)
         self._closing = False
         self._sweeper: asyncio.Task[None] | None = None
+        self._heart = Heart(self._rooms, settings, self._spawn)
         self.library = library = Library(self, self._services.profile)
         # What whoever embeds us asks most, without the detour.
         self.create, self.for_notebook, self.list_sessions = (
@@ -191,9 +192,10 @@ class SessionHost:
                     changed=self._changed,
                     failed=partial(self._failed, room),
                 )
-                room.actor, room.seq, room.ep = actor, actor.state.seq, actor.state.ep
+                room.awake(actor)
                 room.only_look = None
                 self._keep_sweeping()
+                self._heart.keep_beating()
                 return actor
         except TimeoutError:
             raise SessionFailed("The session's database did not open in time.", hint="Try again.") from None
@@ -228,10 +230,9 @@ class SessionHost:
             self._sweeper = self._spawn(self._sweep())
 
     async def _sweep(self) -> None:
-        """Put idle sessions to sleep and send heartbeats, as long as somebody is awake."""
+        """Put idle sessions to sleep, as long as somebody is awake."""
         loop = asyncio.get_running_loop()
-        beat_at: dict[str, float] = {}
-        pause = min(1.0, self.settings.idle_s / 4, self.settings.heartbeat_s / 4)
+        pause = min(1.0, self.settings.idle_s / 4)
         while any(room.actor is not None for room in self._rooms.values()):
             await asyncio.sleep(pause)
             for room in list(self._rooms.values()):
@@ -239,19 +240,10 @@ class SessionHost:
                 if actor is None:
                     self._forget(room)
                     continue
-                self._beat(room, actor, beat_at)
                 if room.looking_out is None or room.looking_out.done():
                     room.looking_out = self._spawn(let_go_if_asked(room, actor))
                 if actor.idle and loop.time() - actor.used_at >= self.settings.idle_s:
                     await self._put_to_sleep(room, actor)
-
-    def _beat(self, room: Room, actor: SessionActor, beat_at: dict[str, float]) -> None:
-        now = asyncio.get_running_loop().time()
-        if now - beat_at.get(room.session_id, 0.0) < self.settings.heartbeat_s:
-            return
-        if actor.state.turn is not None or now - actor.used_at < _HEARTBEAT_LINGER_S:
-            beat_at[room.session_id] = now
-            room.hint(transient(room.session_id, room.ep, now_ms(), Hb(seq=room.seq)))
 
     async def _put_to_sleep(self, room: Room, actor: SessionActor) -> None:
         async with room.lock:
@@ -269,6 +261,7 @@ class SessionHost:
         """Put every session to sleep; a running turn stays in the ledger."""
         self._closing = True
         self.alarms.close()
+        self._heart.stop()
         if self._sweeper is not None:
             self._sweeper.cancel()
         for room in list(self._rooms.values()):

@@ -6,9 +6,13 @@ import asyncio
 from dataclasses import dataclass, field
 
 from ..errors import AgentError
+from ..protocol.events import TurnEnded, TurnStarted
 from ..protocol.frames import Frame, Recorded
 from .actor import SessionActor
 from .connection import Connection
+
+_LINGER_S = 60.0
+"""Heartbeats go on for this long after the last event: it may be what got lost."""
 
 
 @dataclass(slots=True)
@@ -24,10 +28,34 @@ class Room:
     only_look: AgentError | None = None
     looking_out: asyncio.Task[None] | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    in_turn: bool = False
+    """A turn runs or awaits, as far as the host knows without asking the session."""
+    lively_until: float = float("-inf")
+
+    def awake(self, actor: SessionActor) -> None:
+        """The session woke; where its log was replaced meanwhile, its views start over."""
+        replaced = self.ep not in ("", actor.state.ep)
+        if self.ep and self.seq != actor.state.seq:
+            # Another server may have gone on with it: the heartbeat tells the views.
+            self.lively_until = asyncio.get_running_loop().time() + _LINGER_S
+        self.actor, self.seq, self.ep = actor, actor.state.seq, actor.state.ep
+        self.in_turn = actor.state.turn is not None
+        for connection in list(self.connections):
+            connection.ep = self.ep
+            if replaced:
+                connection.resync("epoch")
+
+    def is_lively(self, now: float) -> bool:
+        """Tell whether its views may miss something."""
+        return bool(self.connections) and (self.in_turn or now < self.lively_until)
 
     def emit(self, events: list[Recorded], frame: Frame) -> None:
         """Pass a commit to every view; one that fails does not keep it from the others."""
         self.seq = events[-1].seq
+        self.lively_until = asyncio.get_running_loop().time() + _LINGER_S
+        for recorded in events:
+            if isinstance(recorded.event, TurnStarted | TurnEnded):
+                self.in_turn = isinstance(recorded.event, TurnStarted)
         for connection in list(self.connections):
             connection.emit(events, frame)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ...errors import AgentError, MalformedFrame, SessionNotFound
 from ...protocol.commands import ApprovalAnswer, Command, SessionSet
-from ...protocol.events import Error, ErrorInfo, Hb
+from ...protocol.events import Error, ErrorInfo
 from ...protocol.frames import Frame, dump_json, transient
 from ...protocol.ids import is_session_id, new_id, now_ms
 from ...settings import Settings
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-_LINGER_S = 60.0
-"""Heartbeats go on for this long after a turn: the lost tail may be its end."""
 FACTS_S = 0.05
 _FACTS = ("mode", "model", "status", "title")
 _TURN_TO_SESSION = {"running": "streaming", "awaiting": "awaiting", "recovering": "recovering", "stopping": "streaming"}
@@ -95,9 +93,6 @@ class RelayedPanel:
         self._stop_when_known = False
         self._own_commands: set[str] = set()
         self._ep = ""
-        self._seq = 0
-        self._lively_until = 0.0
-        self._heartbeat: asyncio.TimerHandle | None = None
         self._telling: asyncio.TimerHandle | None = None
         self._outbox = Outbox(
             self._send_frames,
@@ -123,9 +118,8 @@ class RelayedPanel:
         """Let go; the session and its turn go on without this view."""
         self._task.cancel()
         self._outbox.close()
-        for timer in (self._heartbeat, self._telling):
-            if timer is not None:
-                timer.cancel()
+        if self._telling is not None:
+            self._telling.cancel()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -183,11 +177,14 @@ class RelayedPanel:
         if self._connection is not None:
             self._connection.close()
         self._page_listens = False
-        self._turn, self._seq, self._ep = None, 0, ""
+        self._turn, self._ep = None, ""
         self._session_id = session.id
         self._facts = {name: getattr(session, name) for name in _FACTS}
         self._connection = host.connect(session.id, self._sink, user=self._user, road="comm", guard=self._guard)
-        # For the traits of a panel that no page looks at, and to know the turn that Stop means.
+        self._look()
+
+    def _look(self) -> None:
+        """Follow the session: for traits that are true without a page, and for the turn that Stop means."""
         self._say("subscribe", {"since": None, "page": 1})
 
     # -- commands ----------------------------------------------------------------------
@@ -254,7 +251,6 @@ class RelayedPanel:
         body: Json = event["d"]
         match event["type"]:
             case "snapshot":
-                self._seq = body["as_of"]
                 turn: Json = body.get("turn") or {}
                 self._turn = turn.get("id")
                 self._facts |= {name: body["session"][name] for name in _FACTS}
@@ -270,14 +266,13 @@ class RelayedPanel:
                 self._facts["status"] = "error" if body["outcome"] == "failed" else "ready"
             case "session.deleted":
                 self._part()
+            case "resync" if not self._page_listens:
+                self._look()
             case "ack" if body["cmd_id"] in self._asked:
                 self._asked.discard(body["cmd_id"])
                 self._stop_late(body.get("result") or {})
             case _:
                 pass
-        if "seq" in event or "covers" in event:
-            self._seq = event["seq"] if "seq" in event else event["covers"][1]
-            self._keep_beating()
 
     def _part(self) -> None:
         """The session is gone: the next attach asks anew."""
@@ -318,21 +313,6 @@ class RelayedPanel:
     def _complain(self, error: AgentError) -> None:
         event = Error(code=error.code, message=error.message, hint=error.hint)
         self._send_frames([transient(self._session_id or "", self._ep, now_ms(), event).data])
-
-    def _keep_beating(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._lively_until = loop.time() + _LINGER_S
-        if self._heartbeat is None:
-            self._heartbeat = loop.call_later(self._settings.comm_heartbeat_s, self._beat)
-
-    def _beat(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._turn is None and loop.time() > self._lively_until:
-            self._heartbeat = None
-            return
-        self._heartbeat = loop.call_later(self._settings.comm_heartbeat_s, self._beat)
-        if self._page_listens:
-            self._outbox.add(transient(self._session_id or "", self._ep, now_ms(), Hb(seq=self._seq)).data)
 
 
 def _size(command: Json) -> int:
