@@ -37,7 +37,6 @@ from ..protocol.commands import Command, Hello, Ping, Subscribe
 from ..protocol.content import Limits, Road, Session
 from ..protocol.events import Ack, Error, Pong, Welcome
 from ..protocol.frames import VERSION, Recorded
-from ..protocol.ids import now_ms
 from ..protocol.plain import to_plain
 from ..settings import Settings
 from ..store.owning import Server
