@@ -49,11 +49,12 @@ def read_configuration(data_dir: str | None = None) -> Configured:
 
 
 def _config() -> Any:
-    reader = _Reader(log_level=logging.CRITICAL + 1)  # a broken file is told once, by us
+    # A broken file is told once, by us.
+    reader = _Reader(log_level=logging.CRITICAL, raise_config_file_errors=True)
     try:
         for name in _FILES:
             reader.config_file_name = name
-            reader.load_config_file(suppress_errors=False)
+            reader.load_config_file()
     except Exception as error:  # a user's own Python may raise anything
         raise AgentError(
             f"Jupyter's configuration cannot be read: {error}.", code="bad_config", hint="Mend the file, or remove it."
