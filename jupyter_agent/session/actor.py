@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,14 +55,13 @@ from ..protocol.commands import (
     TurnRetry,
     TurnStop,
 )
-from ..protocol.content import Json, Message, OutcomeKind, QueueItem, Road, Task, Trigger, Turn, TurnError
+from ..protocol.content import Json, Message, Mode, OutcomeKind, QueueItem, Road, Trigger, Turn, TurnError
 from ..protocol.events import (
     Ack,
     Error,
     MessageAdded,
     QueueUpdated,
     SessionUpdated,
-    TaskUpdated,
     TurnStarted,
     TurnStatusChanged,
 )
@@ -141,7 +140,6 @@ class SessionActor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn_task: asyncio.Task[None] | None = None
         self.stopping = False
-        self.start_next: str | None = None
         self.used_at = asyncio.get_running_loop().time()
 
     # -- life ----------------------------------------------------------------------
@@ -260,7 +258,7 @@ class SessionActor:
         """Decide and record; nothing is awaited in here. Raises ``CommandRejected``."""
         match envelope.command:
             case MessageSend() as command:
-                return self._send(command, said)
+                return self._send(command, said, envelope.user)
             case TurnStop() as command:
                 return self.stop(command)
             case ApprovalAnswer() as command:
@@ -274,7 +272,7 @@ class SessionActor:
             case SessionClear() | SessionRewind() | SessionFork() | TurnRetry() as command:
                 return branches.handle(self, command)
             case TaskCreate() | TaskUpdate() | TaskRun() as command:
-                return tasks.handle(self, command)
+                return tasks.handle(self, command, user=envelope.user)
             case Hello() | Ping() | Subscribe() | History():
                 return {}  # The host and ``submit`` have answered these.
 
@@ -303,7 +301,7 @@ class SessionActor:
 
     # -- messages and turns ----------------------------------------------------------
 
-    def _send(self, command: MessageSend, said: list[dict[str, Any]]) -> dict[str, Json]:
+    def _send(self, command: MessageSend, said: list[dict[str, Any]], user: str) -> dict[str, Json]:
         state = self.state
         if command.if_mode is not None and command.if_mode != state.session.mode:
             raise CommandRejected(f"The session is in {state.session.mode} mode now.", code="mode_mismatch")
@@ -311,7 +309,7 @@ class SessionActor:
             raise CommandRejected("The message is empty.", code="empty")
         busy = state.turn is not None or bool(state.queue)
         if not busy:
-            self.start_turn("user", command.id, parts_of(command.parts), said)
+            self.start_turn("user", command.id, parts_of(command.parts), said, user=user)
             assert state.turn is not None
             return {"message_id": command.id, "turn": state.turn.id, "queue_id": None, "paused": False}
         if command.when_busy == "reject":
@@ -324,6 +322,7 @@ class SessionActor:
             parts=parts_of(command.parts),
             when_busy=command.when_busy,
             created_at=now_ms(),
+            user=user,
         )
         self.put_queue(queueing.placed(state.queue, item))
         return {"message_id": command.id, "turn": None, "queue_id": item.id, "paused": state.paused}
@@ -335,27 +334,54 @@ class SessionActor:
             QueueUpdated(items=items, paused=still and bool(items), rev=self.state.queue_rev + 1), full=True
         )
 
-    def start_turn(self, trigger: Trigger, message_id: str, parts: list[Any], said: list[dict[str, Any]]) -> None:
-        """Record the message and its turn; the model is asked when that is on disk."""
+    def start_turn(
+        self,
+        trigger: Trigger,
+        message_id: str,
+        parts: list[Any],
+        said: list[dict[str, Any]],
+        *,
+        user: str,
+        mode: Mode | None = None,
+        lines: Sequence[str] = (),
+    ) -> None:
+        """Record the message and its turn; the model is asked when that is on disk.
+
+        ``mode``: the turn's own, if not the session's. ``lines``: what else the model should know of it.
+        """
         state, now = self.state, now_ms()
         turn_id = new_id("trn")
-        turn = Turn(id=turn_id, trigger=trigger, message_id=new_id("msg"), mode=state.session.mode, started_at=now)
-        user = Message(id=message_id, role="user", status="complete", turn_id=turn_id, created_at=now, parts=parts)
-        answer = Message(
-            id=turn.message_id, role="assistant", status="streaming", turn_id=turn_id, parent_id=user.id, created_at=now
+        turn = Turn(
+            id=turn_id,
+            trigger=trigger,
+            message_id=new_id("msg"),
+            mode=mode or state.session.mode,
+            started_at=now,
+            user=user,
         )
-        note = {"type": "text", "text": self._note()}
+        said_by_user = Message(
+            id=message_id, role="user", status="complete", turn_id=turn_id, created_at=now, parts=parts
+        )
+        answer = Message(
+            id=turn.message_id,
+            role="assistant",
+            status="streaming",
+            turn_id=turn_id,
+            parent_id=message_id,
+            created_at=now,
+        )
+        note = {"type": "text", "text": self._note(turn.mode, lines)}
         blocks = PutBlocks(turn_id=turn_id, step=0, ord=0, role="user", content=[*said, note])
-        events: list[Any] = [MessageAdded(message=user), TurnStarted(turn=turn), MessageAdded(message=answer)]
+        events: list[Any] = [MessageAdded(message=said_by_user), TurnStarted(turn=turn), MessageAdded(message=answer)]
         if not state.session.title and (title := title_of(parts)):
             events.append(SessionUpdated(patch={"title": title}, rev=state.session.rev + 1))
         self.journal.record(*events, writes=[blocks], full=True, then=self._run_when_stored)
         self.put_facts()
 
-    def _note(self) -> str:
+    def _note(self, mode: Mode, more: Sequence[str]) -> str:
         """What the model should know of now. It trails the message and is never edited later."""
         state = self.state
-        lines = [f"Mode: {state.session.mode.capitalize()}."]
+        lines = [f"Mode: {mode.capitalize()}.", *more]
         if state.session.notebook_path:
             lines.append(f"Notebook: {state.session.notebook_path}")
         last = state.last_outcome
@@ -423,7 +449,10 @@ class SessionActor:
                 request_id=error.request_id,
                 hint=error.hint,
             )
+        ended = self.state.turn
         ending.end(self, outcome, turn_error)
+        if ended is not None:
+            tasks.after_turn(self, ended.id, outcome)
         queueing.after_turn(self, outcome, resume=resume_queue)
         self.put_facts()
 
@@ -460,6 +489,8 @@ class SessionActor:
         if if_rev is not None and if_rev != self.state.session.rev:
             raise CommandRejected("The session has changed meanwhile.", code="stale")
         self.patch(patch)
+        if patch.get("mode") == "build":
+            tasks.leave_plan(self)
         if patch.get("mode") == "plan":
             approvals.deny_writes(self, by=by, road=road)
 
@@ -470,12 +501,3 @@ class SessionActor:
         if real:
             self.journal.record(SessionUpdated(patch=real, rev=session.rev + 1), full=True)
             self.put_facts()
-
-    # -- tasks -------------------------------------------------------------------------
-
-    async def create(self, title: str, description: str, mode: Any) -> Task:
-        """Write a task down (the tools' ``TaskBook``)."""
-        task = Task(id=new_id("tsk"), title=title, description=description, mode=mode, created_at=now_ms())
-        self.journal.record(TaskUpdated(task=task), full=True)
-        await self.journal.committed()
-        return task

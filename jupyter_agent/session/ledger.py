@@ -47,6 +47,7 @@ from ..protocol.ids import new_id, now_ms
 from ..store import reading
 from ..store.writes import Call, Permission, PutBlocks, PutCall, PutMeta, UsePermission
 from ..tools.tool import ToolContext
+from . import tasks
 from .permissions import ASKED_EACH_TIME, edited_note, input_hash
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ class TurnLedger:
 
     @property
     def mode(self) -> Mode:
-        """The session's mode now."""
-        return self._state.session.mode
+        """The mode that holds now."""
+        return self._state.mode()
 
     @property
     def model(self) -> str:
@@ -161,7 +162,7 @@ class TurnLedger:
             mode=self.mode,
             notebook_path=self._state.session.notebook_path,
             workspace=self._actor.services.workspace,
-            tasks=self._actor,
+            tasks=tasks.Book(self._actor),
             report=report,
         )
 
@@ -354,6 +355,8 @@ class TurnLedger:
     def switch_mode(self, mode: Mode) -> None:
         """A tool that the user allowed changes the mode."""
         self._actor.patch({"mode": mode})
+        if mode == "build":
+            tasks.leave_plan(self._actor)
 
 
 def _without_bytes(block: Block) -> Block:

@@ -14,6 +14,8 @@ from ..protocol.commands import QueueEdit, QueueRemove, QueueReorder, QueueResum
 from ..protocol.content import Json, OutcomeKind, QueueItem
 from ..protocol.events import Notice
 from ..protocol.plain import to_plain
+from ..store.writes import PutMeta
+from . import tasks
 from .said import parts_of, said_to_model
 
 if TYPE_CHECKING:
@@ -43,12 +45,7 @@ def handle(actor: SessionActor, command: QueueCommand) -> dict[str, Json]:
             actor.put_queue([item for item in items if item.id != gone.id])
             return {}
         case QueueReorder(before=before):
-            moved = _item(items, command)
-            rest = [item for item in items if item.id != moved.id]
-            at = next((i for i, item in enumerate(rest) if item.id == before), len(rest))
-            new = replace(moved, rev=moved.rev + 1)
-            actor.put_queue([*rest[:at], new, *rest[at:]])
-            return to_plain(new)
+            return _reorder(actor, _item(items, command), before)
         case QueueSendNow():
             return _send_now(actor, _item(items, command))
 
@@ -70,6 +67,20 @@ def _item(items: list[QueueItem], command: QueueEdit | QueueRemove | QueueReorde
     raise CommandRejected("This message is not in the queue any more.", code="not_queued")
 
 
+def _reorder(actor: SessionActor, moved: QueueItem, before: str | None) -> dict[str, Json]:
+    rest = [item for item in actor.state.queue if item.id != moved.id]
+    places = [item.id for item in rest]
+    if before is None or before == moved.id:
+        at = len(rest) if before is None else actor.state.queue.index(moved)
+    elif before in places:
+        at = places.index(before)
+    else:
+        raise CommandRejected("The message it should go before is not in the queue any more.", code="not_queued")
+    new = replace(moved, rev=moved.rev + 1)
+    actor.put_queue([*rest[:at], new, *rest[at:]])
+    return to_plain(new)
+
+
 def _send_now(actor: SessionActor, item: QueueItem) -> dict[str, Json]:
     rest = [other for other in actor.state.queue if other.id != item.id]
     actor.put_queue([item, *rest], paused=False)
@@ -77,19 +88,27 @@ def _send_now(actor: SessionActor, item: QueueItem) -> dict[str, Json]:
     if turn is None:
         start_next(actor)
     else:
-        actor.start_next = item.id
+        _want(actor, item.id)
         actor.stop(TurnStop(turn=turn.id))
     return {}
+
+
+def _want(actor: SessionActor, item_id: str | None) -> None:
+    """Keep which message was sent for; a server that ends before the turn has stopped goes on with it later."""
+    actor.state.start_next = item_id
+    actor.journal.record(writes=[PutMeta(key="start_next", value=item_id)])
 
 
 def after_turn(actor: SessionActor, outcome: OutcomeKind, *, resume: bool) -> None:
     """Go on with the queue, or pause it."""
     items = actor.state.queue
-    wanted, actor.start_next = actor.start_next, None
+    wanted = actor.state.start_next
+    if wanted is not None:
+        _want(actor, None)
     if not items:
         return
     calm = outcome in ("completed", "step_limit") and not actor.state.paused
-    if resume and (calm or items[0].id == wanted):
+    if (resume and calm) or items[0].id == wanted:
         start_next(actor)
     elif not actor.state.paused:
         actor.put_queue(items, paused=True)
@@ -106,4 +125,8 @@ def start_next(actor: SessionActor) -> None:
         actor.put_queue(actor.state.queue, paused=True)
         return
     actor.put_queue(rest)
-    actor.start_turn("queue", first.message_id, list(first.parts), said)
+    task = actor.state.tasks.get(first.task_id) if first.task_id is not None else None
+    if task is not None:
+        tasks.start(actor, task, first.message_id, first.parts, said, user=first.user)
+    else:
+        actor.start_turn("queue", first.message_id, list(first.parts), said, user=first.user)

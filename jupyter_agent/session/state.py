@@ -17,6 +17,7 @@ from ..protocol.content import (
     Approval,
     Json,
     Message,
+    Mode,
     Part,
     QueueItem,
     ReasoningPart,
@@ -98,6 +99,10 @@ class State:
     permissions: dict[str, Permission] = field(default_factory=dict[str, Permission])
     """What the user said to calls of the live turn, by call."""
     prefix: Json = None
+    start_next: str | None = None
+    """The waiting message that the running turn is stopped for."""
+    left_plan: str | None = None
+    """The turn of a Plan task in which the user has agreed to Build."""
     jobs: dict[str, Job] = field(default_factory=dict[str, Job])
 
     @classmethod
@@ -116,6 +121,8 @@ class State:
             last_outcome=codec.decode_outcome(snap["last_outcome"]) if snap["last_outcome"] else None,
             grants=set(loaded.grants),
             prefix=loaded.prefix,
+            left_plan=loaded.left_plan,
+            start_next=loaded.start_next,
             jobs={job.id: job for job in loaded.jobs},
         )
         if snap["turn"] is not None:
@@ -170,6 +177,13 @@ class State:
     def call(self, call_id: str) -> Call | None:
         """Return a call of the newest step."""
         return next((call for call in self.calls if call.id == call_id), None)
+
+    def mode(self) -> Mode:
+        """Return the mode that holds: the session's, or Plan in the turn of a task that only looks."""
+        turn = self.turn
+        if turn is not None and turn.trigger == "task" and turn.mode == "plan" and self.left_plan != turn.id:
+            return "plan"
+        return self.session.mode
 
     def status(self) -> SessionStatus:
         """Derive the session's status (the fold's ``status_of``)."""

@@ -45,6 +45,8 @@ class Loaded:
     permissions: dict[str, Permission]
     """By the call that each lets run."""
     prefix: Wire | None
+    left_plan: str | None
+    start_next: str | None
     jobs: list[Job]
 
 
@@ -68,6 +70,8 @@ def load(conn: sqlite3.Connection) -> Loaded:
         grants=_meta(conn, "grants") or [],
         permissions=_permissions(conn, turn["id"]) if turn else {},
         prefix=_meta(conn, "prefix"),
+        left_plan=_meta(conn, "left_plan"),
+        start_next=_meta(conn, "start_next"),
         jobs=_jobs(conn),
     )
 

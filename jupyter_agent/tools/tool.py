@@ -19,7 +19,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from ..errors import ToolError
 from ..notebook.ports import Workspace
-from ..protocol.content import Display, Effect, Json, Mode, Task
+from ..protocol.content import Display, Effect, Json, Mode, Task, TaskStatus
 from ..settings import Settings
 
 Block = dict[str, Any]
@@ -39,8 +39,14 @@ class ToolOutcome:
 class TaskBook(Protocol):
     """Where the session keeps its tasks."""
 
-    async def create(self, title: str, description: str, mode: Mode) -> Task:
-        """Write a task down."""
+    async def create(self, title: str, description: str, mode: Mode, *, call_id: str) -> Task:
+        """Write a task down, once however often the call is made."""
+        ...
+
+    async def update(
+        self, task_id: str, *, title: str | None, description: str | None, status: TaskStatus | None
+    ) -> Task:
+        """Change a task; a None stays as it is. Raises ``ToolError`` for one that is not there."""
         ...
 
 

@@ -49,7 +49,7 @@ class Toolbox:
     @cached_property
     def _tools(self) -> dict[str, Tool[Any]]:
         from .cells import DeleteCell, EditCell, InsertCell, ReadCell, ReadNotebook, RunCell
-        from .planning import CreateTask, ExitPlan
+        from .planning import CreateTask, ExitPlan, UpdateTask
         from .variables import InspectVariable, ListVariables
 
         # Sessions resend their definitions byte for byte; new tools join at the end.
@@ -64,6 +64,7 @@ class Toolbox:
             InspectVariable,
             CreateTask,
             ExitPlan,
+            UpdateTask,
         ]
         return {kind.name: kind(self._settings) for kind in kinds}
 

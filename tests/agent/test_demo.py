@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from jupyter_agent.agent.demo import demo_model
 from jupyter_agent.agent.model import ApiMessage, Block, ModelRequest, StepClosed, StepOpened, TextDelta
-from jupyter_agent.protocol.content import Mode, Task
+from jupyter_agent.protocol.content import Mode, Task, TaskStatus
 from jupyter_agent.settings import Settings
 from jupyter_agent.tools.tool import ToolContext, ToolOutcome
 from jupyter_agent.tools.toolbox import PLAN_DENIAL, Toolbox
@@ -106,8 +106,15 @@ class Desk:
         )
         return await self.toolbox.call(name, given, context)
 
-    async def create(self, title: str, description: str, mode: Mode) -> Task:
+    async def create(self, title: str, description: str, mode: Mode, *, call_id: str) -> Task:
+        assert call_id
         self.tasks.append(Task(id="tsk_1", title=title, description=description, mode=mode))
+        return self.tasks[-1]
+
+    async def update(
+        self, task_id: str, *, title: str | None, description: str | None, status: TaskStatus | None
+    ) -> Task:
+        del task_id, title, description, status
         return self.tasks[-1]
 
     def _add(self, role: Any, content: list[Block]) -> None:

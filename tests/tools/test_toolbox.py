@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from jupyter_agent.protocol.content import (
     DisplayText,
     Mode,
     Task,
+    TaskStatus,
 )
 from jupyter_agent.settings import Settings
 from jupyter_agent.tools.tool import ToolContext, ToolOutcome
@@ -33,9 +35,17 @@ class Tasks:
     def __init__(self) -> None:
         self.created: list[Task] = []
 
-    async def create(self, title: str, description: str, mode: Mode) -> Task:
+    async def create(self, title: str, description: str, mode: Mode, *, call_id: str) -> Task:
+        assert call_id
         self.created.append(Task(id="tsk_1", title=title, description=description, mode=mode))
         return self.created[-1]
+
+    async def update(
+        self, task_id: str, *, title: str | None, description: str | None, status: TaskStatus | None
+    ) -> Task:
+        new = {"title": title, "description": description, "status": status}
+        self.created = [replace(self.created[0], id=task_id, **{k: v for k, v in new.items() if v is not None})]  # pyright: ignore[reportArgumentType] -- each by its own name
+        return self.created[0]
 
 
 def ignore(what: Any) -> None:
@@ -268,6 +278,16 @@ async def test_a_task_is_written_down(world: World):
     outcome = await world.call("create_task", title=" Later ", description="all of it", mode="plan")
     assert world.tasks.created == [Task(id="tsk_1", title="Later", description="all of it", mode="plan")]
     assert "tsk_1" in text(outcome)
+
+
+async def test_a_task_is_changed_and_something_has_to_change(world: World):
+    await world.call("create_task", title="Later")
+    outcome = await world.call("update_task", inside="plan", task_id="tsk_1", status="done")
+    assert world.tasks.created[0].status == "done"
+    assert "done" in text(outcome)
+    nothings: list[dict[str, Any]] = [{}, {"status": "finished"}, {"title": " "}]
+    for nothing in nothings:
+        assert (await world.call("update_task", task_id="tsk_1", **nothing)).is_error
 
 
 async def test_leaving_plan_mode_switches_to_build_and_is_idle_there(world: World):
