@@ -170,6 +170,11 @@ class SessionActor:
             outcome: OutcomeKind = "stopped" if turn.status == "stopping" else "interrupted"
             self.end_turn(outcome, resume_queue=False)
 
+    async def at_rest(self, within: float = 10.0) -> None:
+        """Wait until no turn runs here, at most so many seconds."""
+        if self._turn_task is not None:
+            await asyncio.wait({self._turn_task}, timeout=within)
+
     @property
     def idle(self) -> bool:
         """Whether nothing happens that needs this object; awaiting the user does not."""

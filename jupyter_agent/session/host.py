@@ -20,6 +20,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ..agent.model import Model
@@ -28,6 +29,7 @@ from ..errors import (
     ProtocolError,
     SessionFailed,
     SessionNotFound,
+    StoreDamaged,
     StoreError,
     UnknownCommand,
 )
@@ -40,8 +42,10 @@ from ..protocol.frames import VERSION, Recorded
 from ..protocol.plain import to_plain
 from ..settings import Settings
 from ..store.owning import Server
+from ..store.profile import Profile
+from ..store.snapshots import Snapshot, listed
 from ..tools.toolbox import Toolbox
-from . import jobs, looking
+from . import jobs, looking, safekeeping
 from .actor import Services, SessionActor
 from .alarms import Alarms
 from .clock import Clock, WallClock
@@ -79,6 +83,7 @@ class SessionHost:
         self._services = Services(
             settings=settings, workspace=workspace, model=model, toolbox=toolbox, server=self.server
         )
+        self.profile: Profile = self._services.profile
         self.alarms = Alarms(clock or WallClock(), self._ring)
         self._rooms: dict[str, Room] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -86,7 +91,7 @@ class SessionHost:
         self._closing = False
         self._sweeper: asyncio.Task[None] | None = None
         self._heart = Heart(self._rooms, settings, self._spawn)
-        self.library = library = Library(self, self._services.profile)
+        self.library = library = Library(self, self.profile)
         # What whoever embeds us asks most, without the detour.
         self.create, self.for_notebook, self.list_sessions = (
             library.create,
@@ -96,7 +101,8 @@ class SessionHost:
         self.session, self.messages, self.blobs = library.session, library.messages, library.blobs
         self.update, self.delete, self.undelete = library.update, library.delete, library.undelete
 
-    def _changed(self, actor: SessionActor, events: list[Recorded]) -> None:
+    def changed(self, actor: SessionActor, events: list[Recorded]) -> None:
+        """Mirror a session in the list."""
         due_at = jobs.next_due(actor.state.jobs)
         self.alarms.set(actor.id, due_at)
         self.library.listing.changed(actor.state.facts(), due_at, events)
@@ -135,6 +141,14 @@ class SessionHost:
     def exists(self, session_id: str) -> bool:
         """Tell whether there is such a session; wakes nobody."""
         return self.library.exists(session_id)
+
+    async def snapshots(self, session_id: str) -> list[Snapshot]:
+        """Return a session's snapshots, newest first. Raises ``SessionNotFound``."""
+        return await asyncio.to_thread(listed, self.library.folder_of(session_id))
+
+    async def restore(self, session_id: str, at: int) -> Session:
+        """Put a session back to its newest snapshot from ``at`` (ms) or before; see ``safekeeping``."""
+        return (await safekeeping.restore(self, session_id, self.library.folder_of(session_id), at)).state.facts()
 
     async def take_over(self, session_id: str) -> Session:
         """Own a session that another server has. Raises ``StoreLocked`` when that does not let go."""
@@ -182,15 +196,13 @@ class SessionHost:
     async def _wake(self, room: Room) -> SessionActor:
         try:
             async with room.lock, asyncio.timeout(self.settings.activate_timeout_s):
-                actor = await SessionActor.activate(
-                    room.session_id,
-                    self.library.folder_of(room.session_id),
-                    self._services,
-                    emit=room.emit,
-                    hint=room.hint,
-                    changed=self._changed,
-                    failed=partial(self._failed, room),
-                )
+                folder = self.library.folder_of(room.session_id)
+                try:
+                    actor = await self._activate(room, folder)
+                except StoreDamaged:
+                    if not await asyncio.to_thread(safekeeping.mend, folder, self.server, self.profile):
+                        raise
+                    actor = await self._activate(room, folder)
                 room.awake(actor)
                 room.only_look = None
                 self._keep_sweeping()
@@ -203,6 +215,17 @@ class SessionHost:
             raise
         finally:
             room.waking = None
+
+    async def _activate(self, room: Room, folder: Path) -> SessionActor:
+        return await SessionActor.activate(
+            room.session_id,
+            folder,
+            self._services,
+            emit=room.emit,
+            hint=room.hint,
+            changed=self.changed,
+            failed=partial(self._failed, room),
+        )
 
     def why_only_look(self, session_id: str) -> AgentError | None:
         """Return why a session could only be shown when it was last asked for."""

@@ -24,9 +24,11 @@ def connect(path: Path, *, read_only: bool = False, profile: Profile = "local") 
     """
     conn = None
     try:
+        new = not path.exists() or path.stat().st_size == 0
         conn = _opened_to_read(path) if read_only else _opened(path, "rwc")
         if not read_only:
-            conn.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            if new:  # An old file would be written to.
+                conn.execute("PRAGMA auto_vacuum=INCREMENTAL")
             if profile == "network":
                 # Before the first access: then SQLite keeps the log's index in memory and shares none.
                 conn.execute("PRAGMA locking_mode=EXCLUSIVE")

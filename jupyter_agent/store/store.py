@@ -13,8 +13,6 @@ event loop never waits for a disk. Reading is in ``reading``.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
 import sqlite3
 import uuid
@@ -28,8 +26,9 @@ from ..errors import StoreDamaged, StoreTooNew, StoreUnwritable
 from ..protocol.content import Session
 from ..protocol.events import Event, MessageUpdated, PartDelta, PartDone, ToolStateChanged, TurnEnded
 from ..protocol.frames import Recorded, dump_json
+from ..protocol.ids import now_ms
 from ..protocol.plain import to_plain
-from . import owning, reading
+from . import owning, reading, snapshots
 from .opening import DAMAGE_HINT, DISK_HINT, as_store_error, connect
 from .owning import THIS_PROCESS, Claim, Server
 from .profile import Profile
@@ -86,7 +85,7 @@ class SessionStore:
         store.commit(
             Batch(writes=[PutMeta(key="epoch", value=str(uuid.uuid4())), PutSession(session=session)], full=True)
         )
-        _harden(folder, folder.parent)
+        snapshots.harden(folder, folder.parent)
         return store
 
     @classmethod
@@ -98,9 +97,10 @@ class SessionStore:
         try:
             if not new and not (folder / DB_NAME).is_file():
                 raise StoreDamaged("The session's database is missing.", hint=DAMAGE_HINT)
+            _check_version(_version_in_header(folder / DB_NAME))  # before SQLite writes anything
             db = connect(folder / DB_NAME, profile=profile)
             try:
-                _migrate(db)
+                _migrate(folder, db)
                 gen = _take_over(db)
                 claim.announce(gen)
                 return cls(folder, db, claim, gen)
@@ -264,27 +264,32 @@ class SessionStore:
 # -- rows ---------------------------------------------------------------------------
 
 
-def _harden(*folders: Path) -> None:
-    """Let names just made survive a power cut; where folders cannot be synced, the system sees to it."""
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-
-
-def _migrate(db: Database) -> None:
+def _migrate(folder: Path, db: Database) -> None:
     version = db.conn.execute("PRAGMA user_version").fetchone()[0]
+    _check_version(version)
+    if version < SCHEMA_VERSION:
+        if version > 0:
+            snapshots.take(folder, "migration", now_ms(), db.conn)
+        session_migrations.apply(db)
+        db.conn.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        db.conn.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+
+def _version_in_header(path: Path) -> int:
+    """Return ``user_version`` as the file itself has it, 0 where it has none."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(64)
+    except OSError:
+        return 0  # Opening it says what is wrong.
+    return int.from_bytes(header[60:64], "big") if header.startswith(b"SQLite format 3") else 0
+
+
+def _check_version(version: int) -> None:
     if version > SCHEMA_VERSION:
         raise StoreTooNew(
             "This session was written by a newer jupyter-agent-panel.", hint="Upgrade jupyter-agent-panel."
         )
-    if version < SCHEMA_VERSION:
-        session_migrations.apply(db)
-        db.conn.execute(f"PRAGMA application_id={APPLICATION_ID}")
-        db.conn.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
 
 def _take_over(db: Database) -> int:

@@ -35,7 +35,7 @@ from .rest import (
     UndeleteHandler,
     UnknownHandler,
 )
-from .safekeeping import TakeOverHandler
+from .safekeeping import RestoreHandler, SnapshotsHandler, TakeOverHandler
 from .socket import SessionSocket
 from .stream import StreamHandler
 from .tabs import TabSocket
@@ -236,6 +236,8 @@ class AgentExtension(ExtensionApp):
                 (rf"{API}{_SESSION}/(archive|unarchive)", ArchiveHandler, engine),
                 (rf"{API}{_SESSION}/take-over", TakeOverHandler, engine),
                 (rf"{API}{_SESSION}/undelete", UndeleteHandler, engine),
+                (rf"{API}{_SESSION}/snapshots", SnapshotsHandler, engine),
+                (rf"{API}{_SESSION}/restore", RestoreHandler, engine),
                 (rf"{API}{_SESSION}/commands", CommandsHandler, engine),
                 (rf"{API}{_SESSION}/attachments", AttachmentsHandler, engine),
                 (rf"{API}{_SESSION}/attachments/([^/]+)", AttachmentHandler, engine),

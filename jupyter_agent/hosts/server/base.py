@@ -58,6 +58,7 @@ class TooLarge(AgentError):
 
 _BY_CODE = {
     "unknown_cursor": HTTPStatus.BAD_REQUEST,
+    "no_snapshot": HTTPStatus.NOT_FOUND,
     "shutting_down": HTTPStatus.SERVICE_UNAVAILABLE,
     "conflicting_distribution": HTTPStatus.SERVICE_UNAVAILABLE,
 }

@@ -1,0 +1,111 @@
+"""A session's snapshots: taken while it goes on, gone back to, and what stands in for a damaged file."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import CommandRejected, SessionFailed, StoreDamaged
+from ..protocol.commands import TurnStop
+from ..protocol.ids import now_ms
+from ..store import owning, snapshots
+from ..store.opening import connect
+from ..store.owning import Server
+from ..store.profile import Profile
+from ..store.snapshots import Reason, Snapshot
+from ..store.store import DB_NAME
+
+if TYPE_CHECKING:
+    from .actor import SessionActor
+    from .host import SessionHost
+
+log = logging.getLogger(__name__)
+
+RESTORING = SessionFailed("The session is being put back.", code="closing", hint="Try again in a moment.")
+
+
+async def restore(host: SessionHost, session_id: str, folder: Path, at: int) -> SessionActor:
+    """Put the session back to its newest snapshot from ``at`` or before.
+
+    A running turn is stopped first. Views are told to start over. Raises ``CommandRejected`` without a snapshot.
+    """
+    found = await asyncio.to_thread(snapshots.at_or_before, folder, at)
+    if found is None:
+        raise CommandRejected("There is no snapshot from then or before.", code="no_snapshot")
+    await _stop_turn(host, session_id)
+    room = host.room(session_id)
+    async with room.lock:
+        if room.actor is not None:
+            actor, room.actor = room.actor, None
+            await actor.sleep(RESTORING)
+        await asyncio.to_thread(_go_back, folder, found, host.server, host.profile)
+    for connection in list(room.connections):
+        connection.resync("epoch")
+    await host.library.listing.ask(lambda index: index.read(session_id))
+    actor = await host.get(session_id)
+    host.changed(actor, [])
+    return actor
+
+
+async def _stop_turn(host: SessionHost, session_id: str) -> None:
+    try:
+        actor = await host.get(session_id)
+    except StoreDamaged:
+        return
+    if (turn := actor.state.turn) is not None:
+        actor.stop(TurnStop(turn=turn.id))
+        await actor.at_rest()
+
+
+def _go_back(folder: Path, snapshot: Snapshot, server: Server, profile: Profile) -> None:
+    claim = owning.claim(folder, server, profile)
+    try:
+        snapshots.go_back(claim, snapshot, now_ms())
+    finally:
+        claim.release()
+
+
+def mend(folder: Path, server: Server, profile: Profile) -> bool:
+    """Put a session whose file is damaged back to a snapshot; False when there is none, or no damage."""
+    claim = owning.claim(folder, server, profile)
+    try:
+        if not snapshots.is_broken(folder) or not snapshots.mend(claim, now_ms()):
+            return False
+    finally:
+        claim.release()
+    log.error("The database of session %s was damaged, and was put back to a snapshot.", folder.name)
+    return True
+
+
+async def take(host: SessionHost, session_id: str, folder: Path, reason: Reason = "daily") -> None:
+    """Take a snapshot without holding the session up. Raises ``StoreError``."""
+    room = host.room(session_id)
+    async with room.lock:  # It neither falls asleep nor wakes meanwhile; commits go on.
+        if room.actor is None:
+            await asyncio.to_thread(_take_asleep, folder, host.server, host.profile, reason)
+        elif host.profile == "local":
+            await asyncio.to_thread(_take_beside, folder, reason)
+        else:  # Nobody else can open it.
+            await room.actor.journal.read(lambda store: snapshots.take(folder, reason, now_ms(), store.db.conn))
+
+
+def _take_asleep(folder: Path, server: Server, profile: Profile, reason: Reason) -> None:
+    claim = owning.claim(folder, server, profile)
+    try:
+        db = connect(folder / DB_NAME, profile=profile)
+        try:
+            snapshots.take(folder, reason, now_ms(), db.conn)
+        finally:
+            db.conn.close()
+    finally:
+        claim.release()
+
+
+def _take_beside(folder: Path, reason: Reason) -> None:
+    db = connect(folder / DB_NAME, read_only=True)
+    try:
+        snapshots.take(folder, reason, now_ms(), db.conn)
+    finally:
+        db.conn.close()
