@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +18,11 @@ class _Call:
     def cancel(self) -> None:
         self.over = True
 
+    def ring(self) -> None:
+        if not self.over:
+            self.over = True
+            self.call()
+
 
 class HandClock:
     """Starts at the machine's time, then stands."""
@@ -29,8 +35,12 @@ class HandClock:
         return self._now
 
     def call_at(self, when_ms: int, call: Callable[[], None]) -> _Call:
-        self._calls.append(_Call(when_ms, call))
-        return self._calls[-1]
+        made = _Call(when_ms, call)
+        if when_ms <= self._now:
+            asyncio.get_running_loop().call_soon(made.ring)
+        else:
+            self._calls.append(made)
+        return made
 
     @property
     def waiting(self) -> list[int]:
@@ -41,11 +51,6 @@ class HandClock:
         """Let time pass, backwards too; whatever is due by then is called."""
         self._now += by_ms
         for call in sorted(self._calls, key=lambda call: call.when_ms):
-            if not call.over and call.when_ms <= self._now:
-                call.over = True
-                call.call()
+            if call.when_ms <= self._now:
+                call.ring()
         self._calls = [call for call in self._calls if not call.over]
-
-    def ring_overdue(self) -> None:
-        """What the machine's own clock does by itself: call what was overdue when it was asked for."""
-        self.move(0)

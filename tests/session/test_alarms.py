@@ -110,8 +110,6 @@ async def test_what_became_due_while_the_server_was_down_is_done_when_it_starts(
     assert bell.rung == []
     async with timed(model_server, tmp_path, clock) as host:
         host.start()
-        await until(lambda: clock.waiting != [])
-        clock.ring_overdue()
         await until(lambda: bell.rung == ["tea"])
 
 
@@ -184,7 +182,6 @@ async def test_a_job_that_never_succeeds_rests_after_six_tries_and_says_why(
     async with timed(model_server, tmp_path, clock) as host:
         session = await host.create()
         await set_bell(host, session.id, "tea", clock.now_ms())
-        clock.ring_overdue()
         for wait in (2_000, 4_000, 8_000, 16_000, 32_000):
             await until(lambda wait=wait: clock.waiting == [wait])
             clock.move(wait)
@@ -205,7 +202,6 @@ async def test_a_job_of_a_kind_that_nobody_knows_is_kept(model_server: ModelServ
         actor = await host.get(session.id)
         jobs.put(actor, Job(id="later", kind="of.the.future", due_at=clock.now_ms()))
         await actor.journal.committed()
-        clock.ring_overdue()
         await until(lambda: rows(tmp_path, session.id) == [("later", 1, "Nothing here does 'of.the.future'.")])
 
 
