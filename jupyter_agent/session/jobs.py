@@ -86,11 +86,15 @@ async def run(actor: SessionActor, job: Job, now: int) -> None:
         if not isinstance(error, AgentError):
             log.exception("Job %s of session %s failed", job.id, actor.id)
         _try_later(actor, job, now, error)
-        return
-    if actor.state.jobs.get(job.id) is job:  # else it was set anew, or dropped
-        actor.journal.record(writes=[DropJob(job_id=job.id)])
+    else:
+        _drop_done(actor, job)
     with contextlib.suppress(SessionFailed):  # Not stored, so not done: the next owner does it again.
         await actor.journal.committed()
+
+
+def _drop_done(actor: SessionActor, job: Job) -> None:
+    if actor.state.jobs.get(job.id) is job:  # else it was set anew, or dropped
+        actor.journal.record(writes=[DropJob(job_id=job.id)])
 
 
 def _try_later(actor: SessionActor, job: Job, now: int, error: Exception) -> None:

@@ -29,7 +29,7 @@ RESTORING = SessionFailed("The session is being put back.", code="closing", hint
 async def restore(host: SessionHost, session_id: str, folder: Path, at: int) -> SessionActor:
     """Put the session back to its newest snapshot from ``at`` or before.
 
-    A running turn is stopped first. Views are told to start over. Raises ``CommandRejected`` without a snapshot.
+    A running turn is stopped first. Its new epoch has views start over. Raises ``CommandRejected`` without a snapshot.
     """
     found = await asyncio.to_thread(snapshots.at_or_before, folder, at)
     if found is None:
@@ -41,8 +41,6 @@ async def restore(host: SessionHost, session_id: str, folder: Path, at: int) -> 
             actor, room.actor = room.actor, None
             await actor.sleep(RESTORING)
         await asyncio.to_thread(_go_back, folder, found, host.server, host.profile)
-    for connection in list(room.connections):
-        connection.resync("epoch")
     await host.library.listing.ask(lambda index: index.read(session_id))
     actor = await host.get(session_id)
     host.changed(actor, [])
