@@ -22,7 +22,7 @@ class DiskWorkspace(JupyterWorkspace):
         self.kernels = AsyncMappingKernelManager(root_dir=str(folder))
         self.sessions = SessionManager(kernel_manager=self.kernels, contents_manager=contents)
         self.links = KernelLinks(self.kernels)
-        super().__init__(contents, self.sessions, self.kernels, self.links, Tabs(), settings)
+        super().__init__(contents, self.sessions, self.kernels, self.links, Tabs(start_grace_s=0.0), settings)
 
     async def close(self) -> None:
         """End the kernels."""

@@ -28,7 +28,7 @@ from ..protocol.events import Event, MessageUpdated, PartDelta, PartDone, ToolSt
 from ..protocol.frames import Recorded, dump_json
 from ..protocol.ids import now_ms
 from ..protocol.plain import to_plain
-from . import owning, reading, snapshots
+from . import failpoints, owning, reading, snapshots
 from .opening import DAMAGE_HINT, DISK_HINT, as_store_error, connect
 from .owning import THIS_PROCESS, Claim, Server
 from .profile import Profile
@@ -186,7 +186,11 @@ class SessionStore:
                 self._log(conn, batch.events)
                 for write in batch.writes:
                     self._write(conn, write)
+                if failpoints.armed is not None:
+                    failpoints.armed.pass_by("before", batch)
                 conn.execute("COMMIT")
+                if failpoints.armed is not None:
+                    failpoints.armed.pass_by("after", batch)
             except BaseException:
                 if conn.in_transaction:
                     conn.execute("ROLLBACK")

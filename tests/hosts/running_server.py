@@ -50,7 +50,7 @@ class RunningServer:
     ) -> None:
         self.directory = directory
         self.notebooks = directory / "notebooks"
-        self.notebooks.mkdir(parents=True)
+        self.notebooks.mkdir(parents=True, exist_ok=True)
         self.log: list[str] = []
         self._ready = threading.Event()
         self.base = ""
