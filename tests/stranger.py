@@ -49,6 +49,8 @@ class Stranger:
         self.seq: int | None = None
         self.ended: list[str] = []
         self.fault: AssertionError | None = None
+        self.heard: Callable[[], object] = lambda: None
+        """Called after each event."""
 
     # -- talking ---------------------------------------------------------------------
 
@@ -98,6 +100,7 @@ class Stranger:
             for event in events_in(frame):
                 self._check(frame, event)
                 self.events.append(event)
+                self.heard()
         except AssertionError as fault:
             # Whoever carries the frame is not the one to hear of it.
             self.fault = self.fault or fault

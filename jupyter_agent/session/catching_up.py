@@ -39,7 +39,7 @@ async def what_was_missed(
         head = {"v": VERSION, "sid": session_id, "ep": ep, "ts": now_ms(), "turn": None}
         frames = [Frame({**head, "type": "snapshot", "d": snap})]
     else:
-        seq = _last_of(events) if events else command.since.seq if command.since else 0
+        seq = reading.range_of(events[-1])[1] if events else command.since.seq if command.since else 0
         frames = [frame_of(session_id, ep, events)] if events else []
     frames.append(transient(session_id, ep, now_ms(), CaughtUp(seq=seq)))
     return frames, seq
@@ -54,8 +54,3 @@ async def _replay(journal: Reads, settings: Settings, command: Subscribe) -> lis
             store.db.conn, since, limit=settings.replay_events, limit_bytes=settings.replay_bytes
         )
     )
-
-
-def _last_of(events: list[dict[str, Any]]) -> int:
-    last = events[-1]
-    return last["covers"][1] if "covers" in last else last["seq"]

@@ -69,7 +69,7 @@ class Journal:
         self._flushed_at = float("-inf")
         self._draining: asyncio.Task[None] | None = None
         self._broken: StoreError | None = None
-        self._last_ts = 0
+        self._last_ts = state.session.updated_at
 
     # -- writing -------------------------------------------------------------------
 

@@ -4,7 +4,7 @@
 
     latency   Enter → first token, by WebSocket and by comm      commit   the store alone
     steady    each token at 50 a second                          start    with the extension and without
-    flood     2,000 tokens at 500 a second, both surfaces
+    flood     2,000 tokens at 500 a second, both surfaces        growth   a session of 10, 1,000, 10,000 messages
 
 Slowness is a number here, never a failure: the exit code says only whether it ran.
 """
@@ -18,11 +18,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from . import commits, starts, streams
+from . import commits, growth, starts, streams
 from .figures import Figure, machine, table, write
 
 STREAMS = ("latency", "steady", "flood")
-PARTS = (*STREAMS, "commit", "start")
+PARTS = (*STREAMS, "commit", "growth", "start")
 REPORT = Path(__file__).parents[1] / "artifacts" / "bench.json"
 
 
@@ -36,6 +36,8 @@ async def run(parts: list[str], folder: Path, figures: list[Figure]) -> None:
     if "commit" in parts:
         say("commits of the store")
         figures += commits.measure(folder / "store")
+    if "growth" in parts:
+        figures += growth.measure(folder / "growth", say)
     if "start" in parts:
         figures += await starts.measure(folder / "starts", say)
     if wanted := [part for part in STREAMS if part in parts]:
