@@ -52,6 +52,7 @@ from .clock import Clock, WallClock
 from .connection import Connection, Guard, Sink
 from .handing_over import let_go_if_asked, take_over
 from .heartbeat import Heart
+from .housekeeping import Housekeeping
 from .inbox import Envelope, rejected
 from .library import Library
 from .room import Room
@@ -92,6 +93,7 @@ class SessionHost:
         self._sweeper: asyncio.Task[None] | None = None
         self._heart = Heart(self._rooms, settings, self._spawn)
         self.library = library = Library(self, self.profile)
+        self.housekeeping = Housekeeping(self)
         # What whoever embeds us asks most, without the detour.
         self.create, self.for_notebook, self.list_sessions = (
             library.create,
@@ -112,6 +114,7 @@ class SessionHost:
     def start(self) -> None:
         """Take up what is due, now or later."""
         self._spawn(self._take_up_alarms())
+        self._spawn(self.housekeeping.start())
 
     async def _take_up_alarms(self) -> None:
         for session_id, due_at in (await self.library.listing.ask(lambda index: index.alarms())).items():
@@ -119,7 +122,8 @@ class SessionHost:
                 self.alarms.set(session_id, due_at)
 
     def _ring(self, session_id: str) -> None:
-        self._spawn(self._run_due(session_id))
+        run = self.housekeeping.run if self.housekeeping.owns(session_id) else self._run_due
+        self._spawn(run(session_id))
 
     async def _run_due(self, session_id: str) -> None:
         """Do what is due in a session, waking it if it sleeps."""
@@ -260,7 +264,7 @@ class SessionHost:
             for room in list(self._rooms.values()):
                 actor = room.actor
                 if actor is None:
-                    self._forget(room)
+                    self.leave(room)
                     continue
                 if room.looking_out is None or room.looking_out.done():
                     room.looking_out = self._spawn(let_go_if_asked(room, actor))
@@ -273,9 +277,10 @@ class SessionHost:
                 room.actor = None  # A command that comes now waits for the lock, and wakes it anew.
                 await actor.sleep()
                 self.library.listing.asleep(actor.state.facts())
-        self._forget(room)
+        self.leave(room)
 
-    def _forget(self, room: Room) -> None:
+    def leave(self, room: Room) -> None:
+        """Drop a room that nobody is in."""
         if room.actor is None and room.waking is None and not room.connections and not room.lock.locked():
             self._rooms.pop(room.session_id, None)
 
@@ -334,7 +339,7 @@ class SessionHost:
         room = self._rooms.get(connection.session_id)
         if room is not None:
             room.connections.discard(connection)
-            self._forget(room)
+            self.leave(room)
 
     def receive(self, connection: Connection, raw: str | bytes | dict[str, Any]) -> None:
         """Take a frame of a view; see ``Connection.receive``."""

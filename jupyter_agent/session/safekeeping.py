@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from ..store.opening import connect
 from ..store.owning import Server
 from ..store.profile import Profile
 from ..store.snapshots import Reason, Snapshot
-from ..store.store import DB_NAME
+from ..store.store import DB_NAME, SessionStore
 
 if TYPE_CHECKING:
     from .actor import SessionActor
@@ -35,12 +37,8 @@ async def restore(host: SessionHost, session_id: str, folder: Path, at: int) -> 
     if found is None:
         raise CommandRejected("There is no snapshot from then or before.", code="no_snapshot")
     await _stop_turn(host, session_id)
-    room = host.room(session_id)
-    async with room.lock:
-        if room.actor is not None:
-            actor, room.actor = room.actor, None
-            await actor.sleep(RESTORING)
-        await asyncio.to_thread(_go_back, folder, found, host.server, host.profile)
+    async with host.alone(session_id, RESTORING):
+        await asyncio.to_thread(_go_back, folder, found, host.server, host.profile, host.alarms.clock.now_ms())
     await host.library.listing.ask(lambda index: index.read(session_id))
     actor = await host.get(session_id)
     host.changed(actor, [])
@@ -57,10 +55,10 @@ async def _stop_turn(host: SessionHost, session_id: str) -> None:
         await actor.at_rest()
 
 
-def _go_back(folder: Path, snapshot: Snapshot, server: Server, profile: Profile) -> None:
+def _go_back(folder: Path, snapshot: Snapshot, server: Server, profile: Profile, now: int) -> None:
     claim = owning.claim(folder, server, profile)
     try:
-        snapshots.go_back(claim, snapshot, now_ms())
+        snapshots.go_back(claim, snapshot, now)
     finally:
         claim.release()
 
@@ -77,33 +75,63 @@ def mend(folder: Path, server: Server, profile: Profile) -> bool:
     return True
 
 
-async def take(host: SessionHost, session_id: str, folder: Path, reason: Reason = "daily") -> None:
+async def take(host: SessionHost, session_id: str, folder: Path, now: int, reason: Reason = "daily") -> None:
     """Take a snapshot without holding the session up. Raises ``StoreError``."""
     room = host.room(session_id)
     async with room.lock:  # It neither falls asleep nor wakes meanwhile; commits go on.
         if room.actor is None:
-            await asyncio.to_thread(_take_asleep, folder, host.server, host.profile, reason)
+            await asyncio.to_thread(_with_claim, folder, host, lambda db: snapshots.take(folder, reason, now, db))
         elif host.profile == "local":
-            await asyncio.to_thread(_take_beside, folder, reason)
+            await asyncio.to_thread(_take_beside, folder, reason, now)
         else:  # Nobody else can open it.
-            await room.actor.journal.read(lambda store: snapshots.take(folder, reason, now_ms(), store.db.conn))
+            await room.actor.journal.read(lambda store: snapshots.take(folder, reason, now, store.db.conn))
+    host.leave(room)
 
 
-def _take_asleep(folder: Path, server: Server, profile: Profile, reason: Reason) -> None:
-    claim = owning.claim(folder, server, profile)
+def _with_claim(folder: Path, host: SessionHost, work: Callable[[sqlite3.Connection], None]) -> None:
+    claim = owning.claim(folder, host.server, host.profile)
     try:
-        db = connect(folder / DB_NAME, profile=profile)
+        db = connect(folder / DB_NAME, profile=host.profile)
         try:
-            snapshots.take(folder, reason, now_ms(), db.conn)
+            work(db.conn)
         finally:
             db.conn.close()
     finally:
         claim.release()
 
 
-def _take_beside(folder: Path, reason: Reason) -> None:
+def _take_beside(folder: Path, reason: Reason, now: int) -> None:
     db = connect(folder / DB_NAME, read_only=True)
     try:
-        snapshots.take(folder, reason, now_ms(), db.conn)
+        snapshots.take(folder, reason, now, db.conn)
     finally:
         db.conn.close()
+
+
+def newest(folder: Path) -> int | None:
+    """Return the time of the newest snapshot."""
+    return next((snapshot.at for snapshot in snapshots.listed(folder)), None)
+
+
+def prune(folder: Path, before: int) -> None:
+    """Drop snapshots from before a time, but for the newest."""
+    snapshots.prune(folder, before)
+
+
+async def tidy(host: SessionHost, session_id: str, folder: Path, before: int) -> None:
+    """Drop acks and events from before a time. Raises ``StoreError``."""
+    room = host.room(session_id)
+    async with room.lock:
+        if room.actor is not None:
+            await room.actor.journal.read(lambda store: store.tidy(before))
+        else:
+            await asyncio.to_thread(_tidy_asleep, folder, host.server, host.profile, before)
+    host.leave(room)
+
+
+def _tidy_asleep(folder: Path, server: Server, profile: Profile, before: int) -> None:
+    store = SessionStore.open(folder, server=server, profile=profile)
+    try:
+        store.tidy(before)
+    finally:
+        store.close()

@@ -34,6 +34,8 @@ _MOST_CHARS = 100_000
 """More of one message is not searched."""
 
 Wire = dict[str, Any]
+Rows = list[tuple[str, int]]
+Ids = list[str]
 State = Literal["active", "archived", "all"]
 _WHERE: dict[State, str] = {"active": "archived_at IS NULL", "archived": "archived_at IS NOT NULL", "all": "1"}
 
@@ -139,6 +141,27 @@ class SessionIndex:
     def alarms(self) -> dict[str, int]:
         """Return when each session that has something due is to be woken."""
         return dict(self._conn.execute("SELECT session_id, due_at FROM alarms").fetchall())
+
+    def chores(self) -> dict[str, int]:
+        """Return when each of the server's chores ran last."""
+        return dict(self._conn.execute("SELECT name, ran_at FROM chores").fetchall())
+
+    def put_chore(self, name: str, ran_at: int) -> None:
+        """Remember that a chore ran."""
+        self._conn.execute("INSERT OR REPLACE INTO chores (name, ran_at) VALUES (?,?)", (name, ran_at))
+
+    def changed_since(self, since: int) -> Rows:
+        """Return ``(id, updated_at)`` of sessions, the archived ones too."""
+        return self._conn.execute("SELECT id, updated_at FROM sessions WHERE updated_at > ?", (since,)).fetchall()
+
+    def unused_since(self, before: int) -> Ids:
+        """Return the ids of active sessions in which nothing has happened since."""
+        rows = self._conn.execute("SELECT id FROM sessions WHERE archived_at IS NULL AND updated_at < ?", (before,))
+        return [row[0] for row in rows]
+
+    def archived_before(self, before: int) -> Ids:
+        """Return the ids of sessions that were archived before a time."""
+        return [row[0] for row in self._conn.execute("SELECT id FROM sessions WHERE archived_at < ?", (before,))]
 
     # -- asking --------------------------------------------------------------------
 

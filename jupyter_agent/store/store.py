@@ -34,6 +34,7 @@ from .owning import THIS_PROCESS, Claim, Server
 from .profile import Profile
 from .projection import project, put_meta
 from .schema import APPLICATION_ID, SCHEMA_VERSION, session_migrations
+from .trimming import trim
 from .writes import (
     Batch,
     Call,
@@ -54,6 +55,7 @@ BLOBS = "blobs"
 _FULL = 2
 """What ``PRAGMA synchronous`` says then."""
 _NOBODYS = -1
+_KEPT_EVENTS = 5_000
 
 T = TypeVar("T")
 
@@ -161,6 +163,26 @@ class SessionStore:
         """Answer from the database. Raises ``StoreError``."""
         try:
             return question(self)
+        except sqlite3.Error as error:
+            raise as_store_error(error) from error
+
+    def tidy(self, before: int) -> None:
+        """Drop acks and events from before a time (ms), and events beyond the newest ``_KEPT_EVENTS``.
+
+        A view whose cursor is that old gets a snapshot. Raises ``StoreError``.
+        """
+        conn = self.db.conn
+        try:
+            conn.execute("BEGIN IMMEDIATE")
+            try:
+                self._check_owner(conn)
+                trim(conn, before, keep=_KEPT_EVENTS)
+                conn.execute("COMMIT")
+            except BaseException:
+                if conn.in_transaction:
+                    conn.execute("ROLLBACK")
+                raise
+            conn.execute("PRAGMA incremental_vacuum").fetchall()
         except sqlite3.Error as error:
             raise as_store_error(error) from error
 

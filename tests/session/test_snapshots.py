@@ -39,7 +39,7 @@ async def answered(model_server: ModelServer, view: Stranger, text: str) -> None
 
 async def snapped(host: SessionHost, tmp_path: Path, session_id: str) -> int:
     """Take a snapshot; return its time."""
-    await safekeeping.take(host, session_id, folder_of(tmp_path, session_id))
+    await safekeeping.take(host, session_id, folder_of(tmp_path, session_id), now_ms())
     return (await host.snapshots(session_id))[0].at
 
 
