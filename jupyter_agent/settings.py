@@ -50,6 +50,8 @@ class Settings:
     replay_events: int = 2_000
     replay_bytes: int = 1 << 20
     frame_bytes: int = 1 << 20
+    part_bytes: int = 128 * 1024
+    """A part with more is shown cut; the whole is a file, and comes by REST."""
     comm_frame_bytes: int = 256 * 1024
     attachment_bytes: int = 20 << 20
     pending_frames: int = 500
@@ -94,3 +96,15 @@ class Settings:
     """None: a cell may run as long as it likes; Stop interrupts it."""
     max_output_chars: int = 20_000
     max_image_bytes: int = 2 << 20
+
+    # -- what follows from these -----------------------------------------------------
+
+    @property
+    def part_room(self) -> int:
+        """How much of a part's contents a frame shows, in bytes of JSON."""
+        return min(self.part_bytes, self.frame_bytes // 4)
+
+    @property
+    def message_room(self) -> int:
+        """How much of a message's parts a frame shows, in bytes of JSON."""
+        return self.frame_bytes // 2

@@ -9,6 +9,7 @@
  */
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { type Command, type Connection, command, newId } from "./connection";
+import { fetchPart, uploadText } from "./connections/page";
 import { Outbox } from "./outbox";
 import type {
   Ack,
@@ -18,6 +19,7 @@ import type {
   Frame,
   Message,
   Mode,
+  Part,
   QueueItem,
   Scope,
   Welcome,
@@ -29,6 +31,12 @@ export const ACK_TIMEOUT_MS = 5_000;
 export const SYNC_TIMEOUT_MS = 5_000;
 const HEARTBEAT_GRACE_MS = 1_000;
 const REQUEST_TIMEOUT_MS = 20_000;
+/** What a server takes that hasn't said it yet. */
+const FRAME_BYTES = 1 << 20;
+/** A command around its text. */
+const ENVELOPE_BYTES = 1024;
+const BEGINNING = 500;
+const MESSAGE_FILE = "message.txt";
 
 /** A message that left the composer and isn't in the transcript or the queue yet. */
 export interface SentMessage {
@@ -104,8 +112,47 @@ export class AgentClient {
   /** Say something. Shown at once; resolves when the server has it, or refuses it. */
   send(text: string): Promise<AckBody> {
     const id = newId("msg");
+    if (this.tooLong(text)) return this.sendAttached(id, text);
     this.sentMessages.value = [...this.sentMessages.peek(), { id, text }];
     return this.deliver("message.send", { id, parts: [{ type: "text", text }], when_busy: "queue" });
+  }
+
+  private tooLong(text: string): boolean {
+    const limit = (this.greeting.peek()?.limits.frame_bytes ?? FRAME_BYTES) - ENVELOPE_BYTES;
+    if (text.length * 6 <= limit) return false; // even if each character had to be escaped
+    return new TextEncoder().encode(JSON.stringify(text)).length > limit;
+  }
+
+  /** A text over the limit of a frame goes up as a file, and its beginning with it. */
+  private async sendAttached(id: string, text: string): Promise<AckBody> {
+    const beginning = `${cutAt(text, BEGINNING)}…\n\n[The whole message is attached: ${MESSAGE_FILE}]`;
+    this.sentMessages.value = [...this.sentMessages.peek(), { id, text: beginning }];
+    try {
+      const { page, session_id } = this.connection;
+      const session = session_id.peek();
+      if (!page || session === null) throw new Error("This message is too long to be sent from here.");
+      const file = await uploadText(page, session, MESSAGE_FILE, text);
+      const parts = [{ type: "text", text: beginning }, file];
+      return await this.deliver("message.send", { id, parts, when_busy: "queue" });
+    } catch (error) {
+      this.sentMessages.value = this.sentMessages.peek().filter((message) => message.id !== id);
+      const fault = { code: "too_large", message: (error as Error).message, hint: "Shorten it, or save it as a file." };
+      this.fault.value = fault;
+      return { cmd_id: id, status: "rejected", error: fault };
+    }
+  }
+
+  /** Whether `wholePart` has a way to the server. */
+  get canFetch(): boolean {
+    return !!this.connection.page && this.connection.session_id.value !== null;
+  }
+
+  /** The whole of a part that came cut. Throws a sentence for the user. */
+  async wholePart(message_id: string, part_id: string): Promise<Part> {
+    const { page, session_id } = this.connection;
+    const session = session_id.peek();
+    if (!page || session === null) throw new Error("This page has no way to the rest.");
+    return fetchPart(page, session, message_id, part_id);
   }
 
   /** Stop the running turn, and only that one. */
@@ -333,6 +380,11 @@ function opensSomething(before: View, after: View): boolean {
     before.messages.at(-1)?.parts.length !== after.messages.at(-1)?.parts.length ||
     before.approvals.length !== after.approvals.length
   );
+}
+
+/** The beginning of a text, without half a character at its end. */
+function cutAt(text: string, units: number): string {
+  return text.slice(0, units).replace(/[\uD800-\uDBFF]$/, "");
 }
 
 function sentMessage(order: Command): SentMessage {

@@ -6,6 +6,7 @@
  * outbox sends it again.
  */
 import type { ReadonlySignal } from "@preact/signals";
+import type { JupyterPage } from "./connections/page";
 import type { Frame } from "./protocol.gen";
 import type { Transport } from "./view";
 
@@ -35,6 +36,8 @@ export interface Connection {
   readonly session_id: ReadonlySignal<string | null>;
   post(command: Command): void;
   subscribe(onFrame: (frame: Frame) => void): () => void;
+  /** The Jupyter server that the page can ask by REST; absent where there is none. */
+  readonly page?: JupyterPage | null;
   /** Try now instead of waiting. */
   retry(): void;
   close(): void;

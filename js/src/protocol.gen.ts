@@ -218,7 +218,7 @@ export interface Message {
   truncated: boolean;
 }
 /**
- * Something said, by the user or the model; markdown.
+ * Something said, by the user or the model; markdown. ``whole``: see ``ToolPart``.
  */
 export interface TextPart {
   id: string;
@@ -227,6 +227,7 @@ export interface TextPart {
   state: 'streaming' | 'done';
   superseded: boolean;
   truncated: boolean;
+  whole?: string | null;
   type: 'text';
 }
 /**
@@ -243,6 +244,9 @@ export interface ReasoningPart {
 }
 /**
  * One tool call and everything that became of it.
+ *
+ * ``truncated``: what stands here is a preview. ``whole`` is the sha256 of the
+ * file that holds the rest; REST gives the part with it put back.
  */
 export interface ToolPart {
   id: string;
@@ -254,6 +258,7 @@ export interface ToolPart {
   running: boolean;
   superseded: boolean;
   truncated: boolean;
+  whole?: string | null;
   input: unknown;
   input_json?: string | null;
   output: ToolOutput | null;
@@ -947,6 +952,8 @@ export interface ToolStateChanged {
   progress?: unknown;
   approval_id?: string | null;
   allowed?: Scope | null;
+  truncated?: boolean | null;
+  whole?: string | null;
   started_at?: number | null;
   ended_at?: number | null;
 }

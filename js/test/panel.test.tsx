@@ -1,5 +1,7 @@
 // @vitest-environment jsdom
 import { afterEach, describe, expect, test, vi } from "vitest";
+import type { Command } from "../src/connection";
+import type { JupyterPage } from "../src/connections/page";
 import { ReplayConnection } from "../src/connections/replay";
 import { mountPanel, type PanelHandle, type PanelOptions } from "../src/panel";
 import type { EventFrame, Frame, Session } from "../src/protocol.gen";
@@ -13,6 +15,7 @@ afterEach(() => {
   panel = null;
   document.body.replaceChildren();
   sessionStorage.clear();
+  vi.unstubAllGlobals();
 });
 
 interface Shown {
@@ -23,11 +26,15 @@ interface Shown {
 }
 
 /** Mount a panel and let it follow the frames that `begin` makes. */
-async function show(begin: (recorder: Recorder) => Frame[], options: PanelOptions = {}): Promise<Shown> {
+async function show(
+  begin: (recorder: Recorder) => Frame[],
+  options: PanelOptions = {},
+  page: JupyterPage | null = null,
+): Promise<Shown> {
   const recorder = new Recorder(SID);
   const host = document.createElement("div");
   document.body.append(host);
-  const road = new ReplayConnection(begin(recorder));
+  const road = Object.assign(new ReplayConnection(begin(recorder)), { page });
   panel = mountPanel(host, road, options);
   const say = async (...frames: EventFrame[]) => {
     for (const frame of frames) road.play(frame);
@@ -186,6 +193,84 @@ describe("the composer", () => {
     expect(plan.checked).toBe(true);
     await say(recorder.durable("session.updated", { patch: { mode: "build" }, rev: 3 }));
     expect(plan.checked).toBe(false);
+  });
+});
+
+describe("what is too large for a frame", () => {
+  const PAGE: JupyterPage = { base_url: "https://hub.example/user/me/", token: "secret" };
+  const output = (text: string) => ({ model: null, display: [{ type: "text" as const, text }] });
+  const cut = aTool("prt_1", 0, "run_cell", { output: output("the beginning"), truncated: true });
+  const whole = { ...cut, output: output("the beginning and the end"), truncated: false };
+  const begin = (recorder: Recorder) => opening(recorder, [aMessage("msg_1", "assistant", [cut], { truncated: true })]);
+  const answering = (status: number, body: object) => {
+    const asked: { url: string; init: RequestInit }[] = [];
+    vi.stubGlobal("fetch", async (url: URL, init: RequestInit) => {
+      asked.push({ url: String(url), init });
+      return new Response(JSON.stringify(body), { status });
+    });
+    return asked;
+  };
+  const openCard = async (root: HTMLElement) => {
+    root.querySelector<HTMLElement>(".jp-agent-line")?.click();
+    await painted();
+  };
+
+  test("a part that came cut shows its preview, and all of it when asked to", async () => {
+    const asked = answering(200, { part: whole });
+    const { root } = await show(begin, {}, PAGE);
+    await openCard(root);
+    expect(root.textContent).toContain("the beginning");
+    expect(root.textContent).not.toContain("This message is shortened.");
+    named(root, "Show all")?.click();
+    await vi.waitFor(() => expect(root.textContent).toContain("and the end"));
+    expect(named(root, "Show all")).toBeUndefined();
+    expect(asked[0]?.url).toBe(
+      `https://hub.example/user/me/jupyter-agent/api/v1/sessions/${SID}/messages/msg_1/parts/prt_1`,
+    );
+    expect(asked[0]?.init.headers).toMatchObject({ Authorization: "token secret" });
+  });
+
+  test("why all of it can't be had is said, and it can be asked for again", async () => {
+    answering(404, { error: { code: "unknown_part", message: "There is no such part." } });
+    const { root } = await show(begin, {}, PAGE);
+    await openCard(root);
+    named(root, "Show all")?.click();
+    await vi.waitFor(() => expect(root.textContent).toContain("There is no such part."));
+    answering(200, { part: whole });
+    named(root, "Show all")?.click();
+    await vi.waitFor(() => expect(root.textContent).toContain("and the end"));
+  });
+
+  test("a page without a way to the server says where it can be seen", async () => {
+    const { root } = await show(begin);
+    await openCard(root);
+    expect(named(root, "Show all")).toBeUndefined();
+    expect(root.textContent).toContain("side panel");
+  });
+
+  test("a message over the limit goes up as a file, and its beginning is sent with it", async () => {
+    const file = { sha256: "0".repeat(64), mime: "text/plain", name: "message.txt", bytes: 5_000_000 };
+    const asked = answering(201, { attachment: file });
+    const { root, road } = await show(scene("rich"), {}, PAGE);
+    const box = type(root, "x".repeat(5_000_000));
+    await settled();
+    press(box, "Enter");
+    await vi.waitFor(() => expect(road.posted.at(-1)?.type).toBe("message.send"));
+    const { parts } = (road.posted.at(-1) as Command).d as { parts: { type: string; text?: string }[] };
+    expect(parts[0]?.text).toMatch(/^x{500}…/);
+    expect(parts[1]).toEqual({ ...file, type: "file" });
+    expect(asked[0]?.url).toContain("/attachments?name=message.txt");
+    expect((asked[0]?.init.body as Blob | undefined)?.size).toBe(5_000_000);
+  });
+
+  test("a message over the limit that can't go up comes back, and the fault is said", async () => {
+    const { root, road } = await show(scene("rich"));
+    const box = type(root, "x".repeat(2_000_000));
+    await settled();
+    press(box, "Enter");
+    await vi.waitFor(() => expect(root.textContent).toContain("This message is too long"));
+    expect(box.value).toHaveLength(2_000_000);
+    expect(road.posted.map((order) => order.type)).not.toContain("message.send");
   });
 });
 

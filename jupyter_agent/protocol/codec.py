@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from ..errors import MalformedFrame, UnknownCommand, UnsupportedVersion
 from .commands import Command, MessageSend, QueueEdit, SessionSet
-from .content import Approval, Message, Part, QueueItem, Session, Task, Turn
+from .content import Approval, Display, Message, Part, QueueItem, Session, Task, ToolOutput, Turn
 from .events import Event, TurnEnded
 from .frames import VERSION
 from .plain import sound
@@ -106,6 +106,16 @@ def decode_message(body: Any) -> Message:
 def decode_part(body: Any) -> Part:
     """Return the part that was encoded as ``body``."""
     return _adapter(_PART).validate_python(body)
+
+
+def decode_output(body: Any) -> ToolOutput:
+    """Return the tool output that was encoded as ``body``."""
+    return _adapter(ToolOutput).validate_python(body)
+
+
+def decode_displays(body: Any) -> list[Display]:
+    """Return the displays that were encoded as ``body``."""
+    return _adapter(list[Display]).validate_python(body)
 
 
 def decode_session(body: Any) -> Session:

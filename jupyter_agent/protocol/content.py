@@ -106,7 +106,7 @@ Display = DisplayText | DisplayMarkdown | DisplayCode | DisplayDiff | DisplayIma
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextPart:
-    """Something said, by the user or the model; markdown."""
+    """Something said, by the user or the model; markdown. ``whole``: see ``ToolPart``."""
 
     id: str
     idx: int
@@ -114,6 +114,7 @@ class TextPart:
     state: Literal["streaming", "done"] = "done"
     superseded: bool = False
     truncated: bool = False
+    whole: str | None = None
     type: Literal["text"] = "text"
 
 
@@ -140,7 +141,11 @@ class ToolOutput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolPart:
-    """One tool call and everything that became of it."""
+    """One tool call and everything that became of it.
+
+    ``truncated``: what stands here is a preview. ``whole`` is the sha256 of the
+    file that holds the rest; REST gives the part with it put back.
+    """
 
     id: str
     idx: int
@@ -151,6 +156,7 @@ class ToolPart:
     running: bool = False
     superseded: bool = False
     truncated: bool = False
+    whole: str | None = None
     input: Json = None
     input_json: str | None = None
     output: ToolOutput | None = None

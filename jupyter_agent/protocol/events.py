@@ -284,6 +284,8 @@ class ToolStateChanged:
     progress: Json = None
     approval_id: str | None = None
     allowed: Scope | None = None
+    truncated: bool | None = None
+    whole: str | None = None
     started_at: int | None = None
     ended_at: int | None = None
 

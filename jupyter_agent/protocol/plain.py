@@ -12,7 +12,7 @@ import re
 from functools import cache
 from typing import Any, cast
 
-_OMIT_NONE = frozenset({"hint", "original", "input_json", "progress", "request_id"})
+_OMIT_NONE = frozenset({"hint", "original", "input_json", "progress", "request_id", "whole"})
 _OMIT_ALL_NONE = frozenset({"ToolStateChanged"})
 """Classes in which None means "did not change"."""
 

@@ -56,16 +56,18 @@ from ..protocol.commands import (
     TurnStop,
 )
 from ..protocol.content import Json, Message, Mode, OutcomeKind, QueueItem, Road, Trigger, Turn, TurnError
+from ..protocol.cut import frames_of
 from ..protocol.events import (
     Ack,
     Error,
     MessageAdded,
+    Notice,
     QueueUpdated,
     SessionUpdated,
     TurnStarted,
     TurnStatusChanged,
 )
-from ..protocol.frames import Frame, Recorded, frame_of, transient
+from ..protocol.frames import Frame, Recorded, transient
 from ..protocol.ids import new_id, now_ms
 from ..protocol.plain import to_plain
 from ..settings import Settings
@@ -80,8 +82,9 @@ from .catching_up import what_was_missed
 from .connection import Connection
 from .inbox import Envelope, Inbox, rejected
 from .journal import Journal
+from .large import cut_message, is_long, keep_texts, queued_room, shown_room
 from .ledger import TurnLedger
-from .said import parts_of, said_to_model, title_of
+from .said import CUT_FILE, parts_of, reads_cut, said_to_model, title_of
 from .state import State
 
 log = logging.getLogger(__name__)
@@ -213,7 +216,11 @@ class SessionActor:
     # -- out -----------------------------------------------------------------------
 
     def _out(self, events: list[Recorded]) -> None:
-        self._emit(events, frame_of(self.id, self.state.ep, [recorded.wire() for recorded in events]))
+        limit = self.services.settings.frame_bytes
+        wires, first = [recorded.wire() for recorded in events], 0
+        for frame, count in frames_of(self.id, self.state.ep, wires, limit):
+            self._emit(events[first : first + count], frame)
+            first += count
         if any(not recorded.event.tag.startswith("part.") for recorded in events):
             self._changed(self, events)
 
@@ -248,11 +255,14 @@ class SessionActor:
 
     async def _decide(self, envelope: Envelope) -> dict[str, Json]:
         """Read what the command brings, then decide. Raises ``AgentError``."""
-        attachments = await self._attachments(envelope.command)
-        return self._handle(envelope, attachments)
+        command, settings = envelope.command, self.services.settings
+        if isinstance(command, MessageSend | QueueEdit) and is_long(command.parts, settings):
+            await asyncio.to_thread(keep_texts, self.folder, command.parts, settings)
+        said = await self._said(command)
+        return self._handle(envelope, said)
 
-    async def _attachments(self, command: Command) -> list[dict[str, Any]]:
-        """Read the files that a message brings, as the blocks the model gets."""
+    async def _said(self, command: Command) -> list[dict[str, Any]]:
+        """Return what a message says as the blocks the model gets; its files are read."""
         if isinstance(command, MessageSend) and any(part.type == "file" for part in command.parts):
             return await asyncio.to_thread(said_to_model, self.folder, command.parts)
         if isinstance(command, MessageSend):
@@ -298,9 +308,12 @@ class SessionActor:
 
     async def page(self, before: str | None, limit: int) -> tuple[list[dict[str, Any]], bool] | None:
         """Return ``(messages, has_more)`` before a message; None when that is not one."""
-        size = self.services.settings.page_bytes * 4
+        settings = self.services.settings
+        size = min(settings.page_bytes * 4, settings.frame_bytes * 3 // 4)
         messages, more = await self.journal.read(
-            lambda store: reading.page_of(store.db.conn, before=before, limit=limit, limit_bytes=size)
+            lambda store: reading.page_of(
+                store.db.conn, before=before, limit=limit, limit_bytes=size, message_bytes=settings.message_room
+            )
         )
         return None if messages is None else (messages, more)
 
@@ -314,7 +327,8 @@ class SessionActor:
             raise CommandRejected("The message is empty.", code="empty")
         busy = state.turn is not None or bool(state.queue)
         if not busy:
-            self.start_turn("user", command.id, parts_of(command.parts), said, user=user)
+            room = shown_room(self.services.settings, command.parts)
+            self.start_turn("user", command.id, parts_of(command.parts, room), said, user=user)
             assert state.turn is not None
             return {"message_id": command.id, "turn": state.turn.id, "queue_id": None, "paused": False}
         if command.when_busy == "reject":
@@ -324,12 +338,14 @@ class SessionActor:
         item = QueueItem(
             id=new_id("que"),
             message_id=command.id,
-            parts=parts_of(command.parts),
+            parts=parts_of(command.parts, queued_room(self.services.settings, command.parts)),
             when_busy=command.when_busy,
             created_at=now_ms(),
             user=user,
         )
-        self.put_queue(queueing.placed(state.queue, item))
+        items = queueing.placed(state.queue, item)
+        queueing.check_room(items, self.services.settings)
+        self.put_queue(items)
         return {"message_id": command.id, "turn": None, "queue_id": item.id, "paused": state.paused}
 
     def put_queue(self, items: list[QueueItem], *, paused: bool | None = None) -> None:
@@ -364,8 +380,9 @@ class SessionActor:
             started_at=now,
             user=user,
         )
-        said_by_user = Message(
-            id=message_id, role="user", status="complete", turn_id=turn_id, created_at=now, parts=parts
+        said_by_user = cut_message(
+            Message(id=message_id, role="user", status="complete", turn_id=turn_id, created_at=now, parts=parts),
+            self.services.settings.message_room,
         )
         answer = Message(
             id=turn.message_id,
@@ -380,6 +397,8 @@ class SessionActor:
         events: list[Any] = [MessageAdded(message=said_by_user), TurnStarted(turn=turn), MessageAdded(message=answer)]
         if not state.session.title and (title := title_of(parts)):
             events.append(SessionUpdated(patch={"title": title}, rev=state.session.rev + 1))
+        if reads_cut(said):
+            events.append(Notice(level="warning", code="attachment_cut", text=CUT_FILE))
         self.journal.record(*events, writes=[blocks], full=True, then=self._run_when_stored)
         self.put_facts()
 

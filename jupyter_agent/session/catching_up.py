@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from ..protocol.commands import Subscribe
+from ..protocol.cut import fit_snapshot, frames_of, size
 from ..protocol.events import CaughtUp
-from ..protocol.frames import VERSION, Frame, frame_of, transient
+from ..protocol.frames import VERSION, Frame, transient
 from ..protocol.ids import now_ms
 from ..settings import Settings
 from ..store import reading
@@ -15,6 +16,8 @@ from ..store.store import SessionStore
 
 T = TypeVar("T")
 MOST_MESSAGES = 200
+_ENVELOPE_BYTES = 64
+"""The names of a snapshot's type and body."""
 
 
 class Reads(Protocol):
@@ -33,14 +36,17 @@ async def what_was_missed(
     if events is None:
         page = min(max(command.page, 1), MOST_MESSAGES)
         snap = await journal.read(
-            lambda store: reading.snapshot(store.db.conn, page=page, page_bytes=settings.page_bytes)
+            lambda store: reading.snapshot(
+                store.db.conn, page=page, page_bytes=settings.page_bytes, message_bytes=settings.message_room
+            )
         )
         seq = snap["as_of"]
         head = {"v": VERSION, "sid": session_id, "ep": ep, "ts": now_ms(), "turn": None}
-        frames = [Frame({**head, "type": "snapshot", "d": snap})]
+        room = settings.frame_bytes - size(head) - _ENVELOPE_BYTES
+        frames = [Frame({**head, "type": "snapshot", "d": fit_snapshot(snap, room)})]
     else:
         seq = reading.range_of(events[-1])[1] if events else command.since.seq if command.since else 0
-        frames = [frame_of(session_id, ep, events)] if events else []
+        frames = [frame for frame, _ in frames_of(session_id, ep, events, settings.frame_bytes)] if events else []
     frames.append(transient(session_id, ep, now_ms(), CaughtUp(seq=seq)))
     return frames, seq
 
@@ -51,6 +57,10 @@ async def _replay(journal: Reads, settings: Settings, command: Subscribe) -> lis
         return None
     return await journal.read(
         lambda store: reading.replay(
-            store.db.conn, since, limit=settings.replay_events, limit_bytes=settings.replay_bytes
+            store.db.conn,
+            since,
+            limit=settings.replay_events,
+            limit_bytes=settings.replay_bytes,
+            message_bytes=settings.message_room,
         )
     )

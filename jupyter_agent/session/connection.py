@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..protocol.commands import Command
 from ..protocol.content import Road
+from ..protocol.cut import frames_of
 from ..protocol.events import Ack, ErrorInfo, Event, Resync
-from ..protocol.frames import Frame, Recorded, frame_of, transient
+from ..protocol.frames import Frame, Recorded, transient
 from ..protocol.ids import new_id, now_ms
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ class Connection:
         self._held = []
         self._state = "live"
         if held:
-            self._put(frame_of(self.session_id, self.ep, held))
+            for frame, _ in frames_of(self.session_id, self.ep, held, self._host.settings.frame_bytes):
+                self._put(frame)
 
     def emit(self, events: list[Recorded], frame: Frame) -> None:
         """A commit came back: pass it on."""

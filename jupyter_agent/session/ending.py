@@ -21,6 +21,7 @@ from ..protocol.content import (
 from ..protocol.events import ApprovalResolved, Event, MessageUpdated, PartDone, ToolStateChanged, TurnEnded
 from ..protocol.ids import now_ms
 from ..store.writes import PutBlocks, PutCall, Write
+from .large import cut_message
 
 if TYPE_CHECKING:
     from .actor import SessionActor
@@ -47,7 +48,10 @@ def end(actor: SessionActor, outcome: OutcomeKind, error: TurnError | None) -> N
         )
     for event in list(_settled(state, outcome)):
         actor.journal.record(event)
-    final = replace(message, status=_MESSAGE_STATUS[outcome], parts=state.live_parts())
+    final = cut_message(
+        replace(message, status=_MESSAGE_STATUS[outcome], parts=state.live_parts()),
+        actor.services.settings.message_room,
+    )
     actor.journal.record(
         MessageUpdated(message=final),
         TurnEnded(

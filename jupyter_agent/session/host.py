@@ -101,6 +101,7 @@ class SessionHost:
             library.list_sessions,
         )
         self.session, self.messages, self.blobs = library.session, library.messages, library.blobs
+        self.part = library.part
         self.update, self.delete, self.undelete = library.update, library.delete, library.undelete
 
     def changed(self, actor: SessionActor, events: list[Recorded]) -> None:

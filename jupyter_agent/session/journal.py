@@ -119,7 +119,10 @@ class Journal:
 
     def _joins(self, event: PartDelta) -> bool:
         last = self._batch.events[-1].event if self._batch.events else None
-        return isinstance(last, PartDelta) and last.part_id == event.part_id and last.field == event.field
+        if not isinstance(last, PartDelta) or last.part_id != event.part_id or last.field != event.field:
+            return False
+        # The disk may be slow, and the model quick: what gathers must still fit a frame.
+        return len(last.delta) + len(event.delta) <= max(self._settings.flush_bytes, self._settings.frame_bytes // 32)
 
     # -- committing ----------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from ..protocol.content import (
     ToolState,
     Usage,
 )
+from ..protocol.cut import size
 from ..protocol.events import (
     ApprovalRequested,
     Notice,
@@ -48,10 +49,14 @@ from ..store import reading
 from ..store.writes import Call, Permission, PutBlocks, PutCall, PutMeta, UsePermission
 from ..tools.tool import ToolContext
 from . import tasks
+from .large import cut_preview, cut_tool
 from .permissions import ASKED_EACH_TIME, edited_note, input_hash
 
 if TYPE_CHECKING:
     from .actor import SessionActor
+
+_JSON_BYTES = 12
+"""The most that a character takes in a frame."""
 
 
 class TurnLedger:
@@ -61,6 +66,9 @@ class TurnLedger:
         self._actor = actor
         self._state = actor.state
         self._journal = actor.journal
+        self._settings = actor.services.settings
+        self._sizes: dict[str, int] = {}
+        self._continued: dict[str, str] = {}
 
     # -- where the turn stands --------------------------------------------------------
 
@@ -133,7 +141,7 @@ class TurnLedger:
     async def history(self) -> list[ApiMessage]:
         """Return the API's history, verbatim, neighbours of one role merged."""
         await self._journal.committed()
-        rows = await self._journal.read(lambda store: reading.api_history(store.db.conn))
+        rows = await self._journal.read(lambda store: reading.api_history(store.db.conn, store.blobs))
         merged: list[ApiMessage] = []
         for role, content in rows:
             if not content:
@@ -180,13 +188,36 @@ class TurnLedger:
 
     def delta(self, part_id: str, text: str) -> None:
         """More text of an open part."""
-        grown = self._state.texts[part_id]
-        field = "input_json" if isinstance(self._state.parts[part_id], ToolPart) else "text"
-        self._journal.record(PartDelta(part_id=part_id, at=grown.units, field=field, delta=text), lazy=grown.units > 0)
+        piece = max(1, self._settings.part_room // _JSON_BYTES)
+        for start in range(0, len(text), piece):
+            self._grow(part_id, text[start : start + piece])
+
+    def _grow(self, part_id: str, text: str) -> None:
+        part = self._state.part(self._open_as(part_id))
+        grown = self._state.texts[part.id]
+        full = grown.units > 0 and self._sizes.get(part.id, 0) + size(text) > self._settings.part_room
+        match part:
+            case ToolPart() if full:
+                return  # An input this long is shown when it is complete.
+            case TextPart() | ReasoningPart() if full:
+                self.finish_part(part_id)
+                more = replace(part, id=new_id("prt"), text="", state="streaming")
+                self._continued[part_id] = more.id
+                self.add_part(more)
+                part, grown = more, self._state.texts[more.id]
+            case _:
+                pass
+        self._sizes[part.id] = self._sizes.get(part.id, 0) + size(text)
+        field = "input_json" if isinstance(part, ToolPart) else "text"
+        self._journal.record(PartDelta(part_id=part.id, at=grown.units, field=field, delta=text), lazy=grown.units > 0)
+
+    def _open_as(self, part_id: str) -> str:
+        """Return the part that the text of this one goes on in."""
+        return self._continued.get(part_id, part_id)
 
     def finish_part(self, part_id: str) -> None:
         """An open text or reasoning part is complete."""
-        part = self._state.part(part_id)
+        part = self._state.part(self._open_as(part_id))
         if isinstance(part, TextPart | ReasoningPart) and part.state == "streaming":
             self._journal.record(PartDone(message_id=self._message_id, part=replace(part, state="done")))
 
@@ -208,23 +239,31 @@ class TurnLedger:
         if not isinstance(part, ToolPart) or part.state in TERMINAL_TOOL_STATES:
             return
         now = now_ms()
+        event = ToolStateChanged(
+            part_id=part_id,
+            state=state,
+            running=running,
+            rev=part.rev + 1,
+            input=input,
+            output=output,
+            error=error,
+            reason=reason,
+            approval_id=approval_id,
+            allowed=allowed,
+            started_at=now if running and part.started_at is None else None,
+            ended_at=now if state in TERMINAL_TOOL_STATES else None,
+        )
+        shown, blobs = cut_tool(event, self._settings.part_room, known=self._cut_before(part))
         self._journal.record(
-            ToolStateChanged(
-                part_id=part_id,
-                state=state,
-                running=running,
-                rev=part.rev + 1,
-                input=input,
-                output=output,
-                error=error,
-                reason=reason,
-                approval_id=approval_id,
-                allowed=allowed,
-                started_at=now if running and part.started_at is None else None,
-                ended_at=now if state in TERMINAL_TOOL_STATES else None,
-            ),
+            shown,
+            writes=blobs,
             full=state in TERMINAL_TOOL_STATES or running,
         )
+
+    def _cut_before(self, part: ToolPart) -> dict[str, Json]:
+        """Return the input, whole, of a part that shows it cut."""
+        call = next((call for call in self._state.calls if call.part_id == part.id), None)
+        return {"input": call.input} if part.truncated and call is not None else {}
 
     def reset_step(self, step: int) -> None:
         """All parts of this step are superseded, and none of its calls will run."""
@@ -276,7 +315,7 @@ class TurnLedger:
                 requested_at=now_ms(),
             )
             self.tool_state(call.part_id, "approval-requested", approval_id=approval.id)
-            self._journal.record(ApprovalRequested(approval=approval))
+            self._journal.record(ApprovalRequested(approval=cut_preview(approval, self._settings.part_room // 2)))
             self.put_call(replace(call, state="approval"))
         self._journal.record(TurnStatusChanged(status="awaiting", attempt=turn.attempt), full=True)
         await self._journal.committed()

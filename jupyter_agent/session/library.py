@@ -16,9 +16,11 @@ from ..protocol import codec
 from ..protocol.content import Json, Message, Mode, Road, Session
 from ..protocol.events import SessionDeleted
 from ..protocol.ids import is_session_id, new_id, now_ms
+from ..store import reading
+from ..store.blobs import BLOBS
 from ..store.index import State
 from ..store.profile import Profile
-from ..store.store import BLOBS, SessionStore
+from ..store.store import SessionStore
 from ..store.trash import Trash
 from . import jobs, looking
 from .listing import Listing
@@ -122,6 +124,20 @@ class Library:
             found = await onlooker.messages(before, limit, self._settings.page_bytes * 4)
         if found is None:
             raise CommandRejected("There is no such message in this session.", code="unknown_cursor")
+        return found
+
+    async def part(self, session_id: str, message_id: str, part_id: str) -> dict[str, Json]:
+        """Return one part of a message, whole. Raises ``SessionNotFound``."""
+
+        def question(store: SessionStore) -> dict[str, Json] | None:
+            return reading.part_of(store.db.conn, store.blobs, message_id, part_id)
+
+        try:
+            found = await (await self._host.get(session_id)).journal.read(question)
+        except looking.ONLY_LOOK as why:
+            found = await looking.Onlooker(self.folder / session_id, why).read(question)
+        if found is None:
+            raise SessionNotFound("There is no such part in this session.", code="unknown_part")
         return found
 
     def blobs(self, session_id: str) -> Path:

@@ -92,7 +92,13 @@ async def _tell_history(
     connection: Connection, cmd_id: str, onlooker: Onlooker, before: str | None, limit: int, settings: Settings
 ) -> None:
     rows, more = await onlooker.read(
-        lambda store: reading.page_of(store.db.conn, before=before, limit=limit, limit_bytes=settings.page_bytes * 4)
+        lambda store: reading.page_of(
+            store.db.conn,
+            before=before,
+            limit=limit,
+            limit_bytes=min(settings.page_bytes * 4, settings.frame_bytes * 3 // 4),
+            message_bytes=settings.message_room,
+        )
     )
     if rows is None:
         unknown = AgentError("There is no such message in this session.", code="unknown_cursor")

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 from ..errors import CommandRejected
 from ..protocol.commands import QueueEdit, QueueRemove, QueueReorder, QueueResume, QueueSendNow, TurnStop
 from ..protocol.content import Json, OutcomeKind, QueueItem
+from ..protocol.cut import size
 from ..protocol.events import Notice
 from ..protocol.plain import to_plain
+from ..settings import Settings
 from ..store.writes import PutMeta
 from . import tasks
-from .said import parts_of, said_to_model
+from .large import queued_room, shown_room
+from .said import out_of_queue, parts_of, said_to_model
 
 if TYPE_CHECKING:
     from .actor import SessionActor
@@ -35,10 +38,12 @@ def handle(actor: SessionActor, command: QueueCommand) -> dict[str, Json]:
             return {}
         case QueueEdit(parts=parts):
             old = _item(items, command)
-            new = replace(old, parts=parts_of(parts), rev=old.rev + 1)
+            new = replace(old, parts=parts_of(parts, queued_room(actor.services.settings, parts)), rev=old.rev + 1)
             if not said_to_model(actor.folder, parts):
                 raise CommandRejected("The message is empty.", code="empty")
-            actor.put_queue([new if item.id == new.id else item for item in items])
+            edited = [new if item.id == new.id else item for item in items]
+            check_room(edited, actor.services.settings)
+            actor.put_queue(edited)
             return to_plain(new)
         case QueueRemove():
             gone = _item(items, command)
@@ -56,6 +61,12 @@ def placed(items: list[QueueItem], new: QueueItem) -> list[QueueItem]:
         return [*items, new]
     at = next((i for i, item in enumerate(items) if item.when_busy != "steer"), len(items))
     return [*items[:at], new, *items[at:]]
+
+
+def check_room(items: list[QueueItem], settings: Settings) -> None:
+    """Keep the queue small enough to be told in one event. Raises ``CommandRejected``."""
+    if size(to_plain(items)) > settings.frame_bytes // 4:
+        raise CommandRejected("The queue is full.", code="queue_full", hint="Wait until some of it is done.")
 
 
 def _item(items: list[QueueItem], command: QueueEdit | QueueRemove | QueueReorder | QueueSendNow) -> QueueItem:
@@ -125,8 +136,9 @@ def start_next(actor: SessionActor) -> None:
         actor.put_queue(actor.state.queue, paused=True)
         return
     actor.put_queue(rest)
+    parts = out_of_queue(actor.folder, first.parts, shown_room(actor.services.settings, first.parts))
     task = actor.state.tasks.get(first.task_id) if first.task_id is not None else None
     if task is not None:
-        tasks.start(actor, task, first.message_id, first.parts, said, user=first.user)
+        tasks.start(actor, task, first.message_id, parts, said, user=first.user)
     else:
-        actor.start_turn("queue", first.message_id, list(first.parts), said, user=first.user)
+        actor.start_turn("queue", first.message_id, parts, said, user=first.user)

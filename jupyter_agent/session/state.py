@@ -53,7 +53,18 @@ from ..protocol.plain import utf16_len
 from ..store.reading import Loaded
 from ..store.writes import Call, DropJob, Job, Permission, PutJob, Write
 
-_TOOL_FIELDS = ("input", "output", "error", "reason", "approval_id", "allowed", "started_at", "ended_at")
+_TOOL_FIELDS = (
+    "input",
+    "output",
+    "error",
+    "reason",
+    "approval_id",
+    "allowed",
+    "truncated",
+    "whole",
+    "started_at",
+    "ended_at",
+)
 
 
 @dataclass(slots=True)

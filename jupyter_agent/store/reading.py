@@ -12,12 +12,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import StoreDamaged
 from ..protocol.commands import Cursor
+from ..protocol.cut import fit_message, marked
 from ..protocol.fold import status_of
 from ..protocol.plain import utf16_len
+from .blobs import Blobs
 from .writes import NEVER, Call, Job, Permission
 
 Wire = dict[str, Any]
+
+NO_LIMIT = 1 << 62
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +56,8 @@ class Loaded:
     jobs: list[Job]
 
 
-def load(conn: sqlite3.Connection) -> Loaded:
-    """Read what a session is in the middle of."""
+def load(conn: sqlite3.Connection, blobs: Blobs) -> Loaded:
+    """Read what a session is in the middle of. Raises ``StoreDamaged``."""
     snap = snapshot(conn, page=1, page_bytes=0)
     turn = snap["turn"]
     if turn is not None:
@@ -65,7 +70,7 @@ def load(conn: sqlite3.Connection) -> Loaded:
         snapshot=snap,
         step=step,
         answered_step=_answered_step(conn, turn["id"]) if turn else 0,
-        calls=_calls(conn, turn["id"], step.step) if turn and step else [],
+        calls=_calls(conn, blobs, turn["id"], step.step) if turn and step else [],
         turn_usage=_usages(conn, turn["id"]) if turn else [],
         queue_rev=queue["rev"],
         grants=_meta(conn, "grants") or [],
@@ -90,11 +95,14 @@ def last_seq(conn: sqlite3.Connection) -> int:
     return int(row[0])
 
 
-def snapshot(conn: sqlite3.Connection, *, page: int, page_bytes: int) -> Wire:
-    """Return the ``d`` of a snapshot: newest messages until ``page`` or ``page_bytes``, at least one."""
+def snapshot(conn: sqlite3.Connection, *, page: int, page_bytes: int, message_bytes: int = NO_LIMIT) -> Wire:
+    """Return the ``d`` of a snapshot: newest messages until ``page`` or ``page_bytes``, at least one.
+
+    A message of more than ``message_bytes`` comes cut.
+    """
     conn.execute("BEGIN")
     try:
-        messages, has_more = page_of(conn, before=None, limit=page, limit_bytes=page_bytes)
+        messages, has_more = page_of(conn, before=None, limit=page, limit_bytes=page_bytes, message_bytes=message_bytes)
         turn = _live_turn(conn)
         snap: Wire = {
             "as_of": last_seq(conn),
@@ -131,7 +139,7 @@ def session(conn: sqlite3.Connection) -> Wire:
 
 
 def page_of(
-    conn: sqlite3.Connection, *, before: str | None, limit: int, limit_bytes: int
+    conn: sqlite3.Connection, *, before: str | None, limit: int, limit_bytes: int, message_bytes: int = NO_LIMIT
 ) -> tuple[list[Wire], bool] | tuple[None, bool]:
     """Return ``(messages oldest first, has_more)`` before a message id, or ``(None, False)`` for an unknown one."""
     top = _ord_of(conn, before)
@@ -145,12 +153,13 @@ def page_of(
         (top, limit + 1),
     ).fetchall()
     for message_id, length in rows[:limit]:
-        if ids and size + length > limit_bytes:
+        size += min(length, message_bytes)
+        if ids and size > limit_bytes:
             break
         ids.append(message_id)
-        size += length
     marks = ",".join("?" * len(ids))
-    return _messages(conn, f"WHERE m.id IN ({marks})", tuple(ids)), len(rows) > len(ids)
+    messages = _messages(conn, f"WHERE m.id IN ({marks})", tuple(ids))
+    return [fit_message(message, message_bytes) for message in messages], len(rows) > len(ids)
 
 
 def _ord_of(conn: sqlite3.Connection, message_id: str | None) -> int | None:
@@ -178,7 +187,7 @@ def _messages(conn: sqlite3.Connection, where: str, values: tuple[str, ...]) -> 
         messages[message_id]["parts"].append(json.loads(data))
     if any(message["status"] == "streaming" for message in messages.values()):
         _add_open_text(conn, messages)
-    return list(messages.values())
+    return [marked(message) for message in messages.values()]
 
 
 def _add_open_text(conn: sqlite3.Connection, messages: dict[str, Wire]) -> None:
@@ -195,7 +204,9 @@ def _deltas(conn: sqlite3.Connection, *, after: int) -> Iterator[tuple[int, int,
         yield from json.loads(body)
 
 
-def replay(conn: sqlite3.Connection, since: Cursor, *, limit: int, limit_bytes: int) -> list[Wire] | None:
+def replay(
+    conn: sqlite3.Connection, since: Cursor, *, limit: int, limit_bytes: int, message_bytes: int = NO_LIMIT
+) -> list[Wire] | None:
     """Return the events after ``since``, neighbouring deltas as one; None when a snapshot is cheaper.
 
     ``covers`` stands where one event answers for many. None as well when the cursor
@@ -208,7 +219,7 @@ def replay(conn: sqlite3.Connection, since: Cursor, *, limit: int, limit_bytes: 
             return None
         if since.seq < top and since.seq + 1 < _oldest(conn):
             return None
-        events = [_rehydrate(conn, *row) for row in conn.execute(
+        events = [_rehydrate(conn, message_bytes, *row) for row in conn.execute(
             "SELECT seq, ts, turn_id, type, body FROM events WHERE seq > ? ORDER BY seq", (since.seq,)
         )]  # fmt: skip
         live = _live_turn(conn)
@@ -232,18 +243,22 @@ def _oldest(conn: sqlite3.Connection) -> int:
     return int(row[0]) if row else 1 << 62
 
 
-def _rehydrate(conn: sqlite3.Connection, seq: int, ts: int, turn: str | None, kind: str, body: str) -> Wire:
+def _rehydrate(
+    conn: sqlite3.Connection, message_bytes: int, seq: int, ts: int, turn: str | None, kind: str, body: str
+) -> Wire:
     d = json.loads(body)
     if "ref" in d:
         match kind:
             case "message.updated":
-                d = {"message": _messages(conn, "WHERE m.id=?", (d["ref"],))[0]}
+                d = {"message": fit_message(_messages(conn, "WHERE m.id=?", (d["ref"],))[0], message_bytes)}
             case "part.done":
                 d = {"message_id": d["message_id"], "part": _part(conn, d["ref"])}
             case _:
                 part = _part(conn, d["ref"])
                 names = ("state", "running", "rev", "input", "output", "error", "reason", "started_at", "ended_at")
                 d = {"part_id": part["id"], **{name: part[name] for name in names if part[name] is not None}}
+                if part.get("whole"):
+                    d |= {"truncated": True, "whole": part["whole"]}
     return {"seq": seq, "ts": ts, "turn": turn, "type": kind, "d": d}
 
 
@@ -292,12 +307,37 @@ def range_of(event: Wire) -> tuple[int, int]:
     return first, last
 
 
-def api_history(conn: sqlite3.Connection) -> list[tuple[str, list[Wire]]]:
-    """Return ``(role, content)`` of every message of the API's history, in order, verbatim."""
+def part_of(conn: sqlite3.Connection, blobs: Blobs, message_id: str, part_id: str) -> Wire | None:
+    """Return one part, whole, None for an unknown one. Raises ``StoreDamaged``."""
+    for message in _messages(conn, "WHERE m.removed=0 AND m.id=?", (message_id,)):
+        for part in message["parts"]:
+            if part["id"] == part_id:
+                address = part.pop("whole", None)
+                return part if address is None else {**part, **_blob(blobs, address), "truncated": False}
+    return None
+
+
+def body_of(blobs: Blobs, text: str) -> Any:
+    """Return what a row's body says, from the blob that it names if it names one."""
+    value = json.loads(text)
+    return _blob(blobs, value["blob"]) if isinstance(value, dict) and value.keys() == {"blob"} else value  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType, reportUnknownArgumentType] -- free-form JSON
+
+
+def _blob(blobs: Blobs, address: str) -> Any:
+    content = blobs.load(address)
+    if content is None:
+        raise StoreDamaged(
+            "A file of the session is missing.", hint=f"Put blobs/{address} back from a backup of its folder."
+        )
+    return json.loads(content)
+
+
+def api_history(conn: sqlite3.Connection, blobs: Blobs) -> list[tuple[str, list[Wire]]]:
+    """Return ``(role, content)`` of every message of the API's history, in order, verbatim. Raises ``StoreDamaged``."""
     rows = conn.execute(
         "SELECT b.role, b.body FROM api_blocks b JOIN turns t ON t.id = b.turn_id ORDER BY t.ord, b.step, b.ord"
     )
-    return [(role, json.loads(body)) for role, body in rows]
+    return [(role, body_of(blobs, body)) for role, body in rows]
 
 
 def texts(conn: sqlite3.Connection) -> list[tuple[str, str]]:
@@ -355,7 +395,7 @@ def _usages(conn: sqlite3.Connection, turn_id: str) -> list[Wire]:
     return [json.loads(row[0]) for row in rows]
 
 
-def _calls(conn: sqlite3.Connection, turn_id: str, step: int) -> list[Call]:
+def _calls(conn: sqlite3.Connection, blobs: Blobs, turn_id: str, step: int) -> list[Call]:
     rows = conn.execute(
         "SELECT id, turn_id, step, ord, part_id, name, input, effect, state, attempt, started_at, ended_at, result"
         " FROM tool_calls WHERE turn_id=? AND step=? ORDER BY ord",
@@ -365,7 +405,7 @@ def _calls(conn: sqlite3.Connection, turn_id: str, step: int) -> list[Call]:
         Call(
             id=row[0], turn_id=row[1], step=row[2], ord=row[3], part_id=row[4], name=row[5], input=json.loads(row[6]),
             effect=row[7], state=row[8], attempt=row[9], started_at=row[10], ended_at=row[11],
-            result=json.loads(row[12]) if row[12] else None,
+            result=body_of(blobs, row[12]) if row[12] else None,
         )
         for row in rows
     ]  # fmt: skip

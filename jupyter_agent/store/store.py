@@ -29,6 +29,7 @@ from ..protocol.frames import Recorded, dump_json
 from ..protocol.ids import now_ms
 from ..protocol.plain import to_plain
 from . import failpoints, owning, reading, snapshots
+from .blobs import BLOBS, Blobs
 from .opening import DAMAGE_HINT, DISK_HINT, as_store_error, connect
 from .owning import THIS_PROCESS, Claim, Server
 from .profile import Profile
@@ -40,6 +41,7 @@ from .writes import (
     Call,
     Decide,
     DropJob,
+    PutBlob,
     PutBlocks,
     PutCall,
     PutCommand,
@@ -51,7 +53,8 @@ from .writes import (
 )
 
 DB_NAME = "session.db"
-BLOBS = "blobs"
+ROW_BYTES = 3 << 19
+"""A longer body goes into a blob, and its row says which."""
 _FULL = 2
 """What ``PRAGMA synchronous`` says then."""
 _NOBODYS = -1
@@ -66,6 +69,7 @@ class SessionStore:
     def __init__(self, folder: Path, db: Database, claim: Claim | None, gen: int) -> None:
         self.folder = folder
         self.db = db
+        self.blobs = Blobs(folder / BLOBS)
         self._claim = claim
         self._gen = gen
         self._full = db.conn.execute("PRAGMA synchronous").fetchone()[0] == _FULL
@@ -121,7 +125,7 @@ class SessionStore:
         """Own the session of this folder and read what it is in the middle of. Raises ``StoreError``."""
         store = cls.open(folder, server=server, profile=profile)
         try:
-            return store, store.ask(lambda store: reading.load(store.db.conn))
+            return store, store.ask(lambda store: reading.load(store.db.conn, store.blobs))
         except (TypeError, ValueError, LookupError) as error:
             store.close()
             raise StoreDamaged("The session's database cannot be read.", hint=DAMAGE_HINT) from error
@@ -265,10 +269,12 @@ class SessionStore:
             case PutBlocks():
                 conn.execute(
                     "INSERT INTO api_blocks (turn_id, step, ord, role, body) VALUES (?,?,?,?,?)",
-                    (write.turn_id, write.step, write.ord, write.role, dump_json(write.content)),
+                    (write.turn_id, write.step, write.ord, write.role, self.body(write.content)),
                 )
             case PutCall(call=call):
-                _put_call(conn, call)
+                _put_call(conn, call, result=self.body(call.result))
+            case PutBlob(content=content):
+                self.blobs.save(content)
             case Decide():
                 edited = None if write.edited_input is None else dump_json(write.edited_input)
                 conn.execute(
@@ -285,6 +291,11 @@ class SessionStore:
                 )
             case DropJob(job_id=job_id):
                 conn.execute("DELETE FROM jobs WHERE id=?", (job_id,))
+
+    def body(self, value: Any) -> str:
+        """Return what the row keeps: the JSON, or where it is (``reading.body_of``)."""
+        text = dump_json(value)
+        return text if len(text) <= ROW_BYTES else dump_json({"blob": self.blobs.save(text.encode("ascii"))})
 
 
 # -- rows ---------------------------------------------------------------------------
@@ -325,13 +336,13 @@ def _take_over(db: Database) -> int:
     return gen
 
 
-def _put_call(conn: sqlite3.Connection, call: Call) -> None:
+def _put_call(conn: sqlite3.Connection, call: Call, *, result: str) -> None:
     conn.execute(
         "INSERT OR REPLACE INTO tool_calls (id, turn_id, step, ord, part_id, name, input, effect, state, attempt,"
         " started_at, ended_at, result) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
             call.id, call.turn_id, call.step, call.ord, call.part_id, call.name, dump_json(call.input), call.effect,
-            call.state, call.attempt, call.started_at, call.ended_at, dump_json(call.result),
+            call.state, call.attempt, call.started_at, call.ended_at, result,
         ),
     )  # fmt: skip
 

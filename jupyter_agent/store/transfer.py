@@ -18,7 +18,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -144,11 +143,11 @@ def import_session(sessions_dir: Path, document: object, *, title: str | None = 
     folder = sessions_dir / session.id
     store = SessionStore.create(folder, session)
     try:
-        _fill(store, body)
-        _read_again(store)
         for address, data in attachments:
             (folder / BLOBS).mkdir(exist_ok=True)
             (folder / BLOBS / address).write_bytes(data)
+        _fill(store, body)
+        _read_again(store)
     except BaseException:
         store.close()
         SessionStore.remove(folder)
@@ -216,7 +215,7 @@ def _fill(store: SessionStore, body: Wire) -> None:
         try:
             for name in _TABLES:
                 _insert(conn, name, tables.get(name, {"columns": [], "rows": []}))
-            _settle(conn)
+            _settle(store)
             if body.get("last_outcome") is not None:
                 put_meta(conn, "last_outcome", body["last_outcome"])
             conn.execute("COMMIT")
@@ -242,10 +241,11 @@ def _insert(conn: sqlite3.Connection, table: str, dump: Wire) -> None:
     conn.executemany(sql, rows)
 
 
-def _settle(conn: sqlite3.Connection) -> None:
+def _settle(store: SessionStore) -> None:
     """Let nothing act by itself, and leave a history that the API takes."""
+    conn = store.db.conn
     _close_open_parts(conn)
-    _clean_history(conn)
+    _clean_history(store)
     conn.execute(
         "UPDATE turns SET status='ended', outcome='interrupted', ended_at=? WHERE status <> 'ended'", (now_ms(),)
     )
@@ -272,17 +272,19 @@ def _close_open_parts(conn: sqlite3.Connection) -> None:
             conn.execute("UPDATE parts SET state=?, data=? WHERE id=?", (part["state"], dump_json(part), part["id"]))
 
 
-def _clean_history(conn: sqlite3.Connection) -> None:
+def _clean_history(store: SessionStore) -> None:
     """Leave out thinking, and calls that nobody answered."""
+    conn = store.db.conn
     rows = conn.execute("SELECT turn_id, step, ord, body FROM api_blocks ORDER BY turn_id, step, ord").fetchall()
     answered = {(turn_id, step) for turn_id, step, ord_, _ in rows if ord_ == 1}
     for turn_id, step, ord_, body in rows:
-        blocks = [block for block in json.loads(body) if block["type"] not in ("thinking", "redacted_thinking")]
+        stored = reading.body_of(store.blobs, body)
+        blocks = [block for block in stored if block["type"] not in ("thinking", "redacted_thinking")]
         if ord_ == 0 and (turn_id, step) not in answered:
             blocks = [block for block in blocks if block["type"] != "tool_use"]
         where = (turn_id, step, ord_)
         if blocks:
-            new = (dump_json(blocks), *where)
+            new = (store.body(blocks), *where)
             conn.execute("UPDATE api_blocks SET body=? WHERE turn_id=? AND step=? AND ord=?", new)
         else:
             conn.execute("DELETE FROM api_blocks WHERE turn_id=? AND step=? AND ord=?", where)
@@ -291,7 +293,7 @@ def _clean_history(conn: sqlite3.Connection) -> None:
 def _read_again(store: SessionStore) -> None:
     """Read the new session as its actor and its views will. Raises ``NotImportable``."""
     try:
-        reading.load(store.db.conn)
+        reading.load(store.db.conn, store.blobs)
         snap = reading.snapshot(store.db.conn, page=_MOST_MESSAGES, page_bytes=1 << 60)
         for message in snap["messages"]:
             codec.decode_message(message)
@@ -301,6 +303,6 @@ def _read_again(store: SessionStore) -> None:
             codec.decode_task(task)
         if snap["last_outcome"] is not None:
             codec.decode_outcome(snap["last_outcome"])
-        reading.api_history(store.db.conn)
+        reading.api_history(store.db.conn, store.blobs)
     except (TypeError, ValueError, LookupError, AttributeError, sqlite3.Error) as error:
         raise NotImportable(_NOT_OURS) from error

@@ -108,6 +108,13 @@ class UsePermission:
     at: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutBlob:
+    """A file that an event of this transaction names by the sha256 of its bytes."""
+
+    content: bytes
+
+
 NEVER = 1 << 62
 """``due_at`` of a job that failed for good: its row tells why."""
 
@@ -138,7 +145,7 @@ class DropJob:
     job_id: str
 
 
-Write = PutSession | PutMeta | PutCommand | PutBlocks | PutCall | Decide | UsePermission | PutJob | DropJob
+Write = PutSession | PutMeta | PutCommand | PutBlocks | PutCall | PutBlob | Decide | UsePermission | PutJob | DropJob
 
 
 @dataclass(slots=True)

@@ -18,6 +18,8 @@ from ..protocol.content import Display, DisplayImage, DisplayText, Json
 from .tool import Block
 
 MAX_IMAGES = 8
+MAX_DISPLAY_CHARS = 8_000_000
+"""The eye may have more than the model: a panel shows the rest when it is asked to."""
 MAX_PIXELS = 7900
 """The API refuses a side of more than 8000, and with it the whole conversation."""
 
@@ -49,7 +51,7 @@ def show(outputs: list[dict[str, Json]], *, max_chars: int, max_image_bytes: int
         text = _text(output)
         picture = _picture(output, max_image_bytes, room=MAX_IMAGES - len(shown.images))
         if picture is not None:
-            _flush(coloured, shown, max_chars)
+            _flush(coloured, shown)
             plain.append(picture.note)
             if picture.block is not None:
                 shown.images.append(picture.block)
@@ -60,7 +62,7 @@ def show(outputs: list[dict[str, Json]], *, max_chars: int, max_image_bytes: int
             coloured.append(text)
             if picture is None:
                 plain.append(plain_text(text))
-    _flush(coloured, shown, max_chars)
+    _flush(coloured, shown)
     shown.text = clip("\n".join(part.rstrip("\n") for part in plain if part), max_chars)
     return shown
 
@@ -89,10 +91,10 @@ def clip(text: str, limit: int) -> str:
 # -- one output -------------------------------------------------------------------
 
 
-def _flush(texts: list[str], shown: Shown, max_chars: int) -> None:
+def _flush(texts: list[str], shown: Shown) -> None:
     if texts:
         text = "\n".join(part.rstrip("\n") for part in texts)
-        shown.display.append(DisplayText(text=clip(text, max_chars)))
+        shown.display.append(DisplayText(text=clip(text, MAX_DISPLAY_CHARS)))
         texts.clear()
 
 

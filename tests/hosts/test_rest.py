@@ -110,12 +110,38 @@ async def test_a_body_that_is_not_json_is_refused(server: RunningServer) -> None
     refused(await server.ask("POST", f"{API}/sessions", raw=b"{nope"), 400)
 
 
-@pytest.mark.parametrize("path", ["", "/messages", "/connect", "/attachments/" + "0" * 64])
+@pytest.mark.parametrize(
+    "path", ["", "/messages", "/messages/msg_1/parts/prt_1", "/connect", "/attachments/" + "0" * 64]
+)
 @pytest.mark.parametrize("session_id", [NOBODY, "ses_SHOUTING00000000", "..%2F..%2Fetc", "ses_0", "%00"])
 async def test_an_unknown_session_is_not_found_whatever_its_id_looks_like(
     server: RunningServer, session_id: str, path: str
 ) -> None:
     refused(await server.ask("GET", f"{API}/sessions/{session_id}{path}"), 404, "not_found")
+
+
+async def test_a_part_that_is_shown_cut_comes_whole(server: RunningServer) -> None:
+    session_id = await server.new_session()
+    text = "é" * 200_000 + "the end"
+    command = {
+        "v": 1,
+        "cmd_id": "1",
+        "type": "message.send",
+        "d": {"id": "msg_long", "parts": [{"type": "text", "text": text}]},
+    }
+    raw = json.dumps(command, ensure_ascii=False).encode()
+    status, ack = await server.ask("POST", f"{API}/sessions/{session_id}/commands", raw=raw)
+    assert (status, ack["status"]) == (200, "accepted")
+    url = f"{API}/sessions/{session_id}/messages"
+    _, page = await server.ask("GET", url)
+    shown = next(message for message in page["messages"] if message["id"] == "msg_long")["parts"][0]
+    assert shown["truncated"]
+    assert len(shown["text"]) < len(text)
+    status, body = await server.ask("GET", f"{url}/msg_long/parts/{shown['id']}")
+    assert status == 200
+    assert body["part"] == {k: v for k, v in shown.items() if k != "whole"} | {"text": text, "truncated": False}
+    for strange in (f"msg_none/parts/{shown['id']}", "msg_long/parts/prt_none", "msg_long/parts/%00"):
+        refused(await server.ask("GET", f"{url}/{strange}"), 404, "unknown_part")
 
 
 @pytest.mark.parametrize("path", ["/nothing", "", "/sessions/" + NOBODY + "/unheard-of"])

@@ -184,8 +184,17 @@ async def test_hundreds_of_calls_at_once_are_all_answered(model_server: ModelSer
 
 async def test_a_very_long_answer_is_kept_whole(model_server: ModelServer, tmp_path: Path) -> None:
     piece = "🐍" * 500_000
-    view = await turn(model_server, tmp_path, Reply(*text_block(piece, piece)))
-    assert view.parts[0]["text"] == piece * 2
+    model_server.script([Reply(*text_block(piece, piece))])
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create(mode="plan")
+        async with viewing(host, session.id) as view:
+            await view.say("go")
+            await view.event("turn.ended")
+            view.same_story_as(await view.subscribe())
+            message = view.view["messages"][-1]
+            parts = [await host.part(session.id, message["id"], part["id"]) for part in message["parts"]]
+    assert "".join(part["text"] for part in parts) == piece * 2
+    assert message["truncated"], "it is more than a frame shows"
 
 
 async def test_events_outside_of_a_block_are_a_fault_of_the_stream(

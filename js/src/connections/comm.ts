@@ -63,7 +63,7 @@ export class CommConnection implements Connection {
 
   constructor(
     private readonly model: WidgetModel,
-    private readonly page: JupyterPage | null = jupyterPage(),
+    readonly page: JupyterPage | null = jupyterPage(),
   ) {
     this.session_id = signal((model.get("session_id") as string) || null);
     model.on("msg:custom", this.onMessage);

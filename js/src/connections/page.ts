@@ -1,6 +1,6 @@
 /** The page we run in: which Jupyter server it came from, if from one, and its REST road. */
 import type { Command } from "../connection";
-import type { Ack } from "../protocol.gen";
+import type { Ack, Part, SentFile } from "../protocol.gen";
 
 export interface JupyterPage {
   /** Absolute, with a trailing slash. */
@@ -44,6 +44,40 @@ export async function postCommand(page: JupyterPage, session_id: string, order: 
   } catch {
     return null;
   }
+}
+
+/** A part, whole: large ones come cut by the road. Throws a sentence for the user. */
+export async function fetchPart(
+  page: JupyterPage,
+  session_id: string,
+  message_id: string,
+  part_id: string,
+): Promise<Part> {
+  const path = `messages/${encodeURIComponent(message_id)}/parts/${encodeURIComponent(part_id)}`;
+  return (await ask<{ part: Part }>(page, session_id, path, { method: "GET" })).part;
+}
+
+/** Keep a text beside the session; what comes back can be sent in its place. Throws a sentence for the user. */
+export async function uploadText(page: JupyterPage, session_id: string, name: string, text: string): Promise<SentFile> {
+  const body = new Blob([text], { type: "text/plain" });
+  const path = `attachments?name=${encodeURIComponent(name)}`;
+  const kept = await ask<{ attachment: Omit<SentFile, "type"> }>(page, session_id, path, { method: "POST", body });
+  return { ...kept.attachment, type: "file" };
+}
+
+async function ask<T>(page: JupyterPage, session_id: string, path: string, init: RequestInit): Promise<T> {
+  const { "Content-Type": _, ...headers } = restHeaders(page);
+  let response: Response;
+  try {
+    const url = new URL(`jupyter-agent/api/v1/sessions/${session_id}/${path}`, page.base_url);
+    response = await fetch(url, { credentials: "same-origin", headers, ...init });
+  } catch {
+    throw new Error("The Jupyter Server does not answer.");
+  }
+  const reply = (await response.json().catch(() => null)) as { error?: { message?: unknown } } | null;
+  if (response.ok && reply !== null) return reply as T;
+  const said = reply?.error?.message;
+  throw new Error(typeof said === "string" ? said : `The server refused (${response.status}).`);
 }
 
 function restHeaders(page: JupyterPage): Record<string, string> {

@@ -9,6 +9,7 @@ import { type Signal, signal } from "@preact/signals";
 import { type Command, type Connection, type ConnectionStatus, command, Listeners } from "../connection";
 import type { Frame } from "../protocol.gen";
 import { BACKOFF, Backoff } from "./backoff";
+import type { JupyterPage } from "./page";
 
 export const PING_MS = 20_000;
 const MISSED_PINGS = 2;
@@ -19,6 +20,7 @@ export interface SocketOptions {
   session_id: string;
   /** Asked before each try, so that a renewed token is used. */
   url: () => string;
+  page?: JupyterPage | null;
   WebSocket?: typeof WebSocket;
   random?: () => number;
 }
@@ -27,6 +29,7 @@ export class SocketConnection implements Connection {
   readonly road = "panel";
   readonly status: Signal<ConnectionStatus> = signal<ConnectionStatus>({ state: "connecting" });
   readonly session_id: Signal<string | null>;
+  readonly page: JupyterPage | null;
 
   private readonly frames = new Listeners<Frame>();
   private readonly backoff: Backoff;
@@ -38,6 +41,7 @@ export class SocketConnection implements Connection {
   private closed = false;
 
   constructor(private readonly options: SocketOptions) {
+    this.page = options.page ?? null;
     this.session_id = signal(options.session_id);
     this.backoff = new Backoff(BACKOFF, options.random);
     globalThis.addEventListener?.("online", this.wake);

@@ -1,6 +1,7 @@
 /** The REST road to the server extension, with Jupyter's own settings (base URL, token, XSRF). */
 import { URLExt } from "@jupyterlab/coreutils";
 import { ServerConnection } from "@jupyterlab/services";
+import type { JupyterPage } from "../connections/page";
 import type { Session } from "../protocol.gen";
 
 const BASE = "jupyter-agent/api/v1";
@@ -35,6 +36,11 @@ export class AgentApi {
 
   async update(session_id: string, patch: { notebook_path: string }): Promise<void> {
     await this.request(`sessions/${session_id}`, "PATCH", patch);
+  }
+
+  /** The server, for what is asked of one session. */
+  get page(): JupyterPage {
+    return { base_url: new URL(this.settings.baseUrl, window.location.href).href, token: this.settings.token };
   }
 
   /** The address of a session's socket, with the token as it is now. */

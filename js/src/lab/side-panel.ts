@@ -112,7 +112,11 @@ export class AgentSidePanel extends Widget {
     const host = document.createElement("div");
     host.className = "jp-agent-SidePanel-host";
     this.node.replaceChildren(host);
-    const connection = new SocketConnection({ session_id, url: () => this.api.socketUrl(session_id) });
+    const connection = new SocketConnection({
+      session_id,
+      url: () => this.api.socketUrl(session_id),
+      page: this.api.page,
+    });
     const handle = mountPanel(host, connection, {
       surface: "side",
       sessions: () => this.api.sessions(),

@@ -1,4 +1,5 @@
 /** One entry of the transcript and its parts. */
+import type { ComponentChild } from "preact";
 import { useState } from "preact/hooks";
 import type { Approval, FilePart, Message, NoticePart, Part, ReasoningPart, TextPart, ToolPart } from "../protocol.gen";
 import { ApprovalCard } from "./approval-card";
@@ -7,6 +8,7 @@ import { Icon } from "./icons";
 import { Markdown } from "./markdown-view";
 import { memo } from "./memo";
 import { ToolCard } from "./tool-card";
+import { isCut, useWhole } from "./whole";
 
 interface MessageProps {
   message: Message;
@@ -27,11 +29,14 @@ export const MessageView = memo(function MessageView({ message, approvals }: Mes
         <PartView
           key={part.id}
           part={part}
+          message_id={message.id}
           role={message.role}
           approval={approvals.find((approval) => approval.part_id === part.id) ?? null}
         />
       ))}
-      {message.truncated ? <div class="jp-agent-muted">This message is shortened.</div> : null}
+      {message.truncated && !message.parts.some(isCut) ? (
+        <div class="jp-agent-muted">This message is shortened.</div>
+      ) : null}
     </article>
   );
 });
@@ -55,11 +60,13 @@ export function SentMessageView({ id, text }: { id: string; text: string }) {
 
 interface PartProps {
   part: Part;
+  message_id: string;
   role: Message["role"];
   approval: Approval | null;
 }
 
-const PartView = memo(function PartView({ part, role, approval }: PartProps) {
+const PartView = memo(function PartView({ part: told, message_id, role, approval }: PartProps) {
+  const { part, more } = useWhole(told, message_id);
   const superseded = "superseded" in part && part.superseded;
   const tool = part.type === "tool" ? { "data-tool": part.name, "data-state": part.state } : {};
   return (
@@ -70,20 +77,31 @@ const PartView = memo(function PartView({ part, role, approval }: PartProps) {
       data-superseded={superseded || undefined}
       {...tool}
     >
-      <PartBody part={part} role={role} />
+      <PartBody part={part} role={role} more={more} />
       {approval !== null && part.type === "tool" ? <ApprovalCard approval={approval} part={part} /> : null}
     </div>
   );
 });
 
-function PartBody({ part, role }: { part: Part; role: Message["role"] }) {
+interface BodyProps {
+  part: Part;
+  role: Message["role"];
+  more: ComponentChild;
+}
+
+function PartBody({ part, role, more }: BodyProps) {
   switch (part.type) {
     case "text":
-      return role === "user" ? <div class="jp-agent-said">{part.text}</div> : <Said part={part} />;
+      return (
+        <>
+          {role === "user" ? <div class="jp-agent-said">{part.text}</div> : <Said part={part} />}
+          {more}
+        </>
+      );
     case "reasoning":
-      return <Reasoning part={part} />;
+      return <Reasoning part={part} more={more} />;
     case "tool":
-      return <ToolCard part={part as ToolPart} />;
+      return <ToolCard part={part as ToolPart} more={more} />;
     case "file":
       return <FileChip part={part} />;
     case "notice":
@@ -94,15 +112,10 @@ function PartBody({ part, role }: { part: Part; role: Message["role"] }) {
 }
 
 function Said({ part }: { part: TextPart }) {
-  return (
-    <>
-      <Markdown text={part.text} streaming={part.state === "streaming"} />
-      {part.truncated ? <div class="jp-agent-muted">This text is shortened.</div> : null}
-    </>
-  );
+  return <Markdown text={part.text} streaming={part.state === "streaming"} />;
 }
 
-function Reasoning({ part }: { part: ReasoningPart }) {
+function Reasoning({ part, more }: { part: ReasoningPart; more: ComponentChild }) {
   const [open, setOpen] = useState(false);
   const thinking = part.state === "streaming";
   return (
@@ -116,6 +129,7 @@ function Reasoning({ part }: { part: ReasoningPart }) {
       {open ? (
         <div class="jp-agent-body jp-agent-thoughts">
           <Markdown text={part.text} streaming={thinking} />
+          {more}
         </div>
       ) : null}
     </div>

@@ -62,7 +62,9 @@ function QueueLine({ item }: { item: QueueItem }) {
         {text}
       </span>
       <Action icon="next" name="Start this next" onClick={() => client.sendQueuedNow(item)} />
-      <Action icon="edit" name="Edit" onClick={() => setDraft(text)} />
+      {item.parts.some((part) => part.type === "text" && part.truncated) ? null : (
+        <Action icon="edit" name="Edit" onClick={() => setDraft(text)} />
+      )}
       <Action icon="close" name="Remove" onClick={() => client.removeQueued(item)} />
     </li>
   );

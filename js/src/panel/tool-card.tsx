@@ -1,4 +1,5 @@
 /** One tool call: a line that follows `part.state`, and behind it what was done and what came of it. */
+import type { ComponentChild } from "preact";
 import { useState } from "preact/hooks";
 import type { ToolPart } from "../protocol.gen";
 import { isTerminal } from "../view";
@@ -7,7 +8,8 @@ import { Icon } from "./icons";
 import { CodeBlock } from "./markdown-view";
 import { toolCode, toolFacts, toolInput, toolStateText, toolSummary, toolTitle } from "./tool-text";
 
-export function ToolCard({ part }: { part: ToolPart }) {
+/** `more` stands below what is shown cut. */
+export function ToolCard({ part, more }: { part: ToolPart; more: ComponentChild }) {
   const [chosen, setChosen] = useState<boolean | null>(null);
   const writing = part.state === "input-streaming";
   const open = chosen ?? false;
@@ -21,7 +23,7 @@ export function ToolCard({ part }: { part: ToolPart }) {
         <span class="jp-agent-line-state">{toolStateText(part)}</span>
         <Icon name="chevron" />
       </button>
-      {open ? <ToolBody part={part} /> : writing ? <Writing part={part} /> : null}
+      {open ? <ToolBody part={part} more={more} /> : writing ? <Writing part={part} /> : null}
     </div>
   );
 }
@@ -51,7 +53,7 @@ function Writing({ part }: { part: ToolPart }) {
   );
 }
 
-function ToolBody({ part }: { part: ToolPart }) {
+function ToolBody({ part, more }: { part: ToolPart; more: ComponentChild }) {
   const input = toolInput(part);
   const display = part.output?.display ?? [];
   const shown = display.some((item) => item.type === "code" || item.type === "diff" || item.type === "markdown");
@@ -77,6 +79,7 @@ function ToolBody({ part }: { part: ToolPart }) {
           <Terminal text={part.error} />
         </div>
       ) : null}
+      {more}
       {nothing ? <div class="jp-agent-muted">Nothing to show.</div> : null}
     </div>
   );

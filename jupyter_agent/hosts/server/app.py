@@ -29,6 +29,7 @@ from .rest import (
     CommandsHandler,
     MessagesHandler,
     ModelsHandler,
+    PartHandler,
     SessionHandler,
     SessionsHandler,
     StatusHandler,
@@ -105,6 +106,9 @@ class AgentExtension(ExtensionApp):
     replay_events = Int(2_000, min=0, help="A view further behind than this gets a snapshot instead.").tag(config=True)
     replay_bytes = Int(1 << 20, min=0, help="… or than this many bytes.").tag(config=True)
     frame_bytes = Int(1 << 20, min=64 * 1024, help="The largest frame on a socket.").tag(config=True)
+    part_bytes = Int(
+        128 * 1024, min=4096, help="A part of a message with more is shown cut; its whole comes by REST."
+    ).tag(config=True)
     comm_frame_bytes = Int(256 * 1024, min=16 * 1024, help="The largest message to an inline panel.").tag(config=True)
     attachment_bytes = Int(20 << 20, min=0, help="The largest file a user may attach.").tag(config=True)
     pending_frames = Int(500, min=10, help="A view that leaves more frames unread has to start over.").tag(config=True)
@@ -233,6 +237,7 @@ class AgentExtension(ExtensionApp):
                 (rf"{API}/sessions", SessionsHandler, engine),
                 (rf"{API}{_SESSION}", SessionHandler, engine),
                 (rf"{API}{_SESSION}/messages", MessagesHandler, engine),
+                (rf"{API}{_SESSION}/messages/([^/]+)/parts/([^/]+)", PartHandler, engine),
                 (rf"{API}{_SESSION}/(archive|unarchive)", ArchiveHandler, engine),
                 (rf"{API}{_SESSION}/take-over", TakeOverHandler, engine),
                 (rf"{API}{_SESSION}/undelete", UndeleteHandler, engine),

@@ -10,19 +10,15 @@ Four kinds of raster image are shown as such; everything else is bytes to save.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
 import re
-import secrets
 from http import HTTPStatus
-from pathlib import Path
 
 from tornado import httputil, web
 
-from ...errors import SessionNotFound, StoreUnwritable
+from ...errors import SessionNotFound
+from ...store.blobs import Blobs
 from .base import AgentHandler, BadRequest, TooLarge, guarded, of_session
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME_CHARS = 200
 _MIME = re.compile(r"[a-z0-9.+-]{1,100}/[a-z0-9.+-]{1,100}", re.IGNORECASE)
 _ENVELOPE_BYTES = 64 * 1024
@@ -41,40 +37,6 @@ def raster_type(head: bytes) -> str | None:
         case _ if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
             return "image/webp"
         case _:
-            return None
-
-
-class Attachments:
-    """The attachments of one session, on disk."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-
-    def save(self, content: bytes) -> str:
-        """Keep ``content`` and return its address. Written beside and renamed: readers see all or nothing."""
-        address = hashlib.sha256(content).hexdigest()
-        target = self._directory / address
-        if target.exists():
-            return address
-        try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            draft = self._directory / f".{address}.{secrets.token_hex(4)}"
-            with draft.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(target)
-        except OSError as error:
-            raise StoreUnwritable(f"The attachment could not be saved: {error.strerror or error}.") from error
-        return address
-
-    def load(self, address: str) -> bytes | None:
-        """Return what was saved under ``address``, if anything."""
-        if _SHA256.fullmatch(address) is None:
-            return None
-        try:
-            return (self._directory / address).read_bytes()
-        except FileNotFoundError:
             return None
 
 
@@ -109,7 +71,7 @@ class AttachmentsHandler(AgentHandler):
         if not content:
             raise BadRequest("The attachment is empty.")
         host = await self.engine.host()
-        store = Attachments(host.blobs(session_id))
+        store = Blobs(host.blobs(session_id))
         address = await asyncio.to_thread(store.save, content)
         attachment = {
             "sha256": address,
@@ -142,7 +104,7 @@ class AttachmentHandler(AgentHandler):
     @of_session
     async def get(self, session_id: str, address: str) -> None:
         host = await self.engine.host()
-        store = Attachments(host.blobs(session_id))
+        store = Blobs(host.blobs(session_id))
         content = await asyncio.to_thread(store.load, address)
         if content is None:
             raise SessionNotFound("There is no such attachment.")

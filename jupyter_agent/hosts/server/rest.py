@@ -119,6 +119,16 @@ class MessagesHandler(AgentHandler):
         self.reply({"messages": [to_plain(message) for message in messages], "has_more": has_more})
 
 
+class PartHandler(AgentHandler):
+    """One part, whole: views are shown a large one cut."""
+
+    @guarded
+    @of_session
+    async def get(self, session_id: str, message_id: str, part_id: str) -> None:
+        host = await self.engine.host()
+        self.reply({"part": await host.part(session_id, message_id, part_id)})
+
+
 class ArchiveHandler(AgentHandler):
     """Put a session away, or take it out again. Doing so twice is no error."""
 
