@@ -201,15 +201,25 @@ async def test_a_turn_goes_on_when_its_stream_leaves(server: RunningServer) -> N
         await again.read(ended)
 
 
-async def test_a_client_that_does_not_read_is_told_to_come_back(server: RunningServer) -> None:
-    session_id = await server.new_session()
-    async with stream_of(server, session_id) as stream:
+@pytest.fixture
+def roomy_server(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Its frames are large, so that a few fill what lies between it and a client."""
+    options = ("--AgentExtension.frame_bytes=16777216", "--AgentExtension.part_bytes=1000000")
+    running = RunningServer(tmp_path_factory.mktemp("roomy") / "server", *options)
+    yield running
+    running.stop()
+    assert running.tracebacks == ""
+
+
+async def test_a_client_that_does_not_read_is_told_to_come_back(roomy_server: RunningServer) -> None:
+    session_id = await roomy_server.new_session()
+    async with stream_of(roomy_server, session_id) as stream:
         await stream.read(caught_up)
         for _ in range(16):
-            await say(server, session_id, "Hello " + "x" * 900_000)
+            await say(roomy_server, session_id, "Hello " + "x" * 900_000)
         await stream.read()
     assert stream.types[-1] == "resync"
-    async with stream_of(server, session_id, f"?since={stream.last_id}") as again:
+    async with stream_of(roomy_server, session_id, f"?since={stream.last_id}") as again:
         await again.read(caught_up)
 
 
