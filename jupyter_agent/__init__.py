@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .hosts.widget import AgentPanel
 
 __version__ = "0.1.0"
-__all__ = ["AgentPanel", "__version__", "conflicting_distribution"]
+__all__ = ["AgentPanel", "__version__", "conflicting_distribution", "load_ipython_extension"]
 
 _NAMESAKE = "jupyter-agent"
 
@@ -40,6 +40,13 @@ def __getattr__(name: str) -> Any:
     from .hosts.widget import AgentPanel
 
     return AgentPanel
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """``%load_ext jupyter_agent`` brings the magics ``%agent`` and ``%%agent``."""
+    from .hosts.magics import register
+
+    register(ipython)
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction] -- Jupyter Server calls it

@@ -55,6 +55,7 @@ class AgentPanel(anywidget.AnyWidget):
 
     Args:
         session_id: show this session, of the same notebook; default: the notebook's latest.
+        new: begin a new session of the notebook.
         height: the panel's height, a CSS length or a number of pixels.
     """
 
@@ -67,9 +68,12 @@ class AgentPanel(anywidget.AnyWidget):
     title = traitlets.Unicode("", read_only=True)
     status = traitlets.Unicode("connecting", read_only=True)
 
-    def __init__(self, session_id: str | None = None, *, height: str | int = "480px", **kwargs: Any) -> None:
+    def __init__(
+        self, session_id: str | None = None, *, new: bool = False, height: str | int = "480px", **kwargs: Any
+    ) -> None:
         self._relay: KernelRelay | None = kernel_relay()
         self._wish = session_id
+        self._wants_new = new and session_id is None
         self._answered = threading.Event()
         super().__init__(session_id=session_id, height=_css_length(height), **kwargs)
         self._free_the_comm()
@@ -89,8 +93,13 @@ class AgentPanel(anywidget.AnyWidget):
         if not text.strip():
             raise ValueError("Say what you want to ask.")
         message = {"id": f"msg_{uuid.uuid4().hex[:20]}", "parts": [{"type": "text", "text": text}]}
-        command = {"v": 1, "cmd_id": str(uuid.uuid4()), "type": "message.send", "d": {**message, "when_busy": "queue"}}
-        self._to_server({"command": command})
+        self._command("message.send", {**message, "when_busy": "queue"})
+
+    def set_mode(self, mode: str) -> None:
+        """Switch to ``"plan"`` (look only) or ``"build"`` (act); returns at once."""
+        if mode not in ("plan", "build"):
+            raise ValueError("The mode is 'plan' or 'build'.")
+        self._command("session.set", {"mode": mode})
 
     def stop(self) -> None:
         """Stop the running turn, if there is one; the text so far stays."""
@@ -152,7 +161,12 @@ class AgentPanel(anywidget.AnyWidget):
 
     def _attach(self) -> None:
         wish = self.session_id if self.session_id is not None else self._wish
-        self._to_server({"attach": {"session_id": wish, "version": __version__}})
+        # Once there is an answer, the new session is the one that is asked for again.
+        new = {"new": True} if self._wants_new and wish is None else {}
+        self._to_server({"attach": {"session_id": wish, "version": __version__, **new}})
+
+    def _command(self, tag: str, body: Json) -> None:
+        self._to_server({"command": {"v": 1, "cmd_id": str(uuid.uuid4()), "type": tag, "d": body}})
 
     def _to_server(self, content: Json) -> None:
         if self._relay is None:

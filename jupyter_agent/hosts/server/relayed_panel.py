@@ -91,6 +91,7 @@ class RelayedPanel:
         self._turn: str | None = None
         self._asked: set[str] = set()
         self._stop_when_known = False
+        self._synced = False
         self._own_commands: set[str] = set()
         self._ep = ""
         self._telling: asyncio.TimerHandle | None = None
@@ -138,7 +139,7 @@ class RelayedPanel:
     async def _handle(self, content: Json) -> None:
         match content:
             case {"attach": {**wish}}:
-                await self._attach(cast("Json", wish).get("session_id"))
+                await self._attach(cast("Json", wish).get("session_id"), new=cast("Json", wish).get("new") is True)
             case {"command": {**command}}:
                 self._command(cast("Json", command))
             case {"stop": {}}:
@@ -148,18 +149,20 @@ class RelayedPanel:
 
     # -- attaching ---------------------------------------------------------------------
 
-    async def _attach(self, wish: object) -> None:
+    async def _attach(self, wish: object, *, new: bool) -> None:
         if self._connection is None or (wish is not None and wish != self._session_id):
             # The first session of a server waits for imports: the page shall know that somebody is here.
             self._send_control({"hello": {"status": "connecting"}})
             host = await self._get_host()
-            session = await self._choose(host, wish)
+            session = await self._choose(host, wish, new=new)
             self._connect(host, session)
         self._told = {}
         self._tell_facts()
 
-    async def _choose(self, host: SessionHost, wish: object) -> Session:
+    async def _choose(self, host: SessionHost, wish: object, *, new: bool) -> Session:
         notebook = await self._find_notebook()
+        if new and wish is None and self._may_write:
+            return await host.create(notebook_path=notebook)
         if wish is None:
             return await host.for_notebook(notebook)
         if not isinstance(wish, str) or not is_session_id(wish) or not host.exists(wish):
@@ -206,8 +209,8 @@ class RelayedPanel:
     def _stop(self) -> None:
         if self._turn is not None:
             self._say("turn.stop", {"turn": self._turn})
-        elif self._asked:
-            # Asked and stopped in one breath: the turn's id is on its way.
+        elif self._asked or not self._synced:
+            # Asked, or attached, and stopped in one breath: the turn's id is on its way.
             self._stop_when_known = True
 
     def _say(self, tag: str, body: Json) -> None:
@@ -252,7 +255,9 @@ class RelayedPanel:
         match event["type"]:
             case "snapshot":
                 turn: Json = body.get("turn") or {}
-                self._turn = turn.get("id")
+                self._turn, self._synced = turn.get("id"), True
+                self._stop_late({"turn": self._turn})
+                self._stop_when_known = self._stop_when_known and bool(self._asked)
                 self._facts |= {name: body["session"][name] for name in _FACTS}
             case "session.updated":
                 self._facts |= {name: body["patch"][name] for name in _FACTS if name in body["patch"]}
