@@ -12,6 +12,7 @@ from ..protocol.events import Event, MessageAdded, TurnEnded, TurnStarted
 from ..protocol.frames import Recorded
 from ..protocol.ids import new_id, now_ms
 from ..protocol.plain import sound
+from .profile import Profile
 from .store import SessionStore
 from .transfer import NotImportable
 from .writes import Batch, PutBlocks, Write
@@ -29,7 +30,7 @@ class Said:
     at: int
 
 
-def import_chat(sessions_dir: Path, document: Json, *, title: str = "") -> Session:
+def import_chat(sessions_dir: Path, document: Json, *, title: str = "", profile: Profile = "local") -> Session:
     """Make a session of a chat. Raises ``NotImportable``, ``StoreError``."""
     said = list(messages_of(document))
     if not said:
@@ -39,7 +40,7 @@ def import_chat(sessions_dir: Path, document: Json, *, title: str = "") -> Sessi
         id=new_id("ses"), title=title[:_TITLE_CHARS], created_at=said[0].at or now, updated_at=said[-1].at or now
     )
     folder = sessions_dir / session.id
-    store = SessionStore.create(folder, session)
+    store = SessionStore.create(folder, session, profile=profile)
     try:
         store.commit(_told(said))
     except BaseException:

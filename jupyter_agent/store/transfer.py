@@ -32,6 +32,7 @@ from ..protocol.frames import dump_json
 from ..protocol.ids import new_id, now_ms
 from ..protocol.plain import sound
 from . import reading
+from .profile import Profile
 from .projection import put_meta
 from .schema import SCHEMA_VERSION
 from .store import BLOBS, DB_NAME, SessionStore, as_store_error, connect
@@ -86,7 +87,7 @@ def read_session(folder: Path) -> tuple[Wire, list[Wire]]:
 
 def export_session(folder: Path, *, generator: str = "") -> Wire:
     """Return the whole session as JSON values, also while a server has it open. Raises ``StoreError``."""
-    conn = _open(folder)
+    conn = _copied(folder)
     try:
         snap = reading.snapshot(conn, page=_MOST_MESSAGES, page_bytes=1 << 60)
         tables = {name: _dump(conn, name) for name in _TABLES}
@@ -108,6 +109,20 @@ def export_session(folder: Path, *, generator: str = "") -> Wire:
 
 def _open(folder: Path) -> sqlite3.Connection:
     return connect(folder / DB_NAME, read_only=True).conn
+
+
+def _copied(folder: Path) -> sqlite3.Connection:
+    """Return a copy in memory, of one moment: what is told twice must agree while the session goes on."""
+    source = _open(folder)
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        source.backup(copy)
+    except sqlite3.Error as error:
+        copy.close()
+        raise as_store_error(error) from error
+    finally:
+        source.close()
+    return copy
 
 
 def _columns(conn: sqlite3.Connection, table: str) -> list[str]:
@@ -133,7 +148,9 @@ def _blobs(folder: Path) -> list[Wire]:
 # -- in ------------------------------------------------------------------------------
 
 
-def import_session(sessions_dir: Path, document: object, *, title: str | None = None) -> Session:
+def import_session(
+    sessions_dir: Path, document: object, *, title: str | None = None, profile: Profile = "local"
+) -> Session:
     """Make a new session of an exported one. Raises ``NotImportable``, ``StoreError``."""
     body = _checked(document)
     session = _session_of(body.get("session"))
@@ -141,7 +158,7 @@ def import_session(sessions_dir: Path, document: object, *, title: str | None = 
         session = replace(session, title=title[:_TITLE_CHARS])
     attachments = [_attachment(item) for item in _list(body, "attachments")]
     folder = sessions_dir / session.id
-    store = SessionStore.create(folder, session)
+    store = SessionStore.create(folder, session, profile=profile)
     try:
         for address, data in attachments:
             (folder / BLOBS).mkdir(exist_ok=True)

@@ -19,6 +19,9 @@ import pytest_asyncio
 
 from jupyter_agent.errors import AgentError
 from jupyter_agent.hosts.cli import doctor as checks
+from jupyter_agent.store import snapshots
+from jupyter_agent.store.opening import connect
+from jupyter_agent.store.owning import Server, claim
 from jupyter_agent.store.transfer import import_session
 from tests.hosts.conftest import SLOWLY
 from tests.hosts.running_server import API, ROOT, Json, RunningServer
@@ -319,6 +322,31 @@ async def test_a_damaged_session_does_not_hide_the_others(exported: Json, tmp_pa
     assert f"{damaged.name}: " in doctor.out
 
 
+async def test_a_session_goes_back_to_a_snapshot_unless_a_server_has_it_open(
+    exported: Json, server: RunningServer, tmp_path: Path
+) -> None:
+    place = ("--data-dir", str(tmp_path))
+    taken = (await agent("sessions", "import", "-", "--json", *place, stdin=json.dumps(exported))).json["session"]["id"]
+    none = await agent("sessions", "restore", taken, *place)
+    assert (none.code, "no such snapshot" in none.err) == (1, True)
+    folder = tmp_path / "sessions" / taken
+    db = connect(folder / "session.db")
+    snapshots.take(folder, "daily", 1_760_000_000_000, db.conn)
+    db.conn.execute("UPDATE messages SET removed=1")
+    db.conn.close()
+    assert (await agent("sessions", "show", taken, "--json", *place)).json["messages"] == []
+    listed = (await agent("sessions", "restore", taken, "--list", "--json", *place)).json["snapshots"]
+    assert [(one["at"], one["reason"]) for one in listed] == [(1_760_000_000_000, "daily")]
+    held = claim(folder, Server(), "local")
+    refused = await agent("sessions", "restore", taken, *place)
+    held.release()
+    assert (refused.code, "another Jupyter server" in refused.err) == (1, True)
+    back = await agent("sessions", "restore", taken, "--at", "1760000000000", *place)
+    assert back.code == 0, back.err
+    shown = (await agent("sessions", "show", taken, "--json", *place)).json["messages"]
+    assert shown[: len(exported["messages"])] == exported["messages"]
+
+
 # -- doctor ------------------------------------------------------------------------
 
 
@@ -356,7 +384,7 @@ async def test_the_doctor_reads_jupyters_own_configuration(tmp_path: Path) -> No
     (tmp_path / "key").write_text("sk-secret\n")
     found = await agent("doctor", JUPYTER_CONFIG_DIR=str(config))
     assert "OK  model: claude-of-the-house by the key in api_key_file" in found.out
-    assert f"OK  data directory: {tmp_path / 'there'}" in found.out
+    assert f"OK  data directory: {tmp_path / 'there'}, on a local disk" in found.out
     assert "sk-secret" not in found.out
     file.write_text("c.AgentExtension.model = 1 / 0\n")
     broken = await agent("doctor", JUPYTER_CONFIG_DIR=str(config))

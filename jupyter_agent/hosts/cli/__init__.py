@@ -76,6 +76,11 @@ def _add_sessions(commands: Verbs) -> None:
     take.add_argument("file", help="the file; - for standard input")
     take.add_argument("--title", help="another title")
 
+    back = _verb(verbs, "restore", "put a session back to a snapshot, the newest by default")
+    back.add_argument("session", help="its id, or the beginning of it")
+    back.add_argument("--at", type=int, help="the snapshot's time, as --list names it")
+    back.add_argument("--list", action="store_true", help="only name the snapshots")
+
     _verb(verbs, "reindex", "build the list of sessions anew from their databases")
 
 

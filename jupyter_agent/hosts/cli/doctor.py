@@ -183,10 +183,13 @@ def _kernel() -> Check:
 
 
 def _data_dir(settings: Settings) -> Check:
+    from ...store.profile import profile_of
+
     place = settings.data_dir
     existing = next(path for path in (place, *place.parents) if path.exists())
     usage = shutil.disk_usage(existing)
-    facts = f"{place}, {usage.free / (1 << 30):.1f} GiB free"
+    profile = profile_of(existing, settings.storage)
+    facts = f"{place}, on a {profile} disk, {usage.free / (1 << 30):.1f} GiB free"
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         return Check(name="data directory", ok=False, found=f"{facts}, not writable", hint=f"Check {existing}.")
     if usage.free < _LEAST_FREE:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -16,9 +17,12 @@ from typing import Any
 
 from ... import __version__
 from ...errors import AgentError, SessionNotFound, StoreError
-from ...protocol.ids import is_session_id
-from ...store import transfer
+from ...protocol.ids import is_session_id, now_ms
+from ...store import snapshots, transfer
 from ...store.index import SessionIndex
+from ...store.opening import as_store_error
+from ...store.owning import Server, claim
+from ...store.profile import Profile, profile_of
 from .config import read_configuration
 
 Json = dict[str, Any]
@@ -26,7 +30,14 @@ _ID_CHARS = 24
 
 
 def _sessions_dir(arguments: argparse.Namespace) -> Path:
-    return read_configuration(arguments.data_dir).settings.data_dir / "sessions"
+    return _place(arguments)[0]
+
+
+def _place(arguments: argparse.Namespace) -> tuple[Path, Profile]:
+    """Return the sessions' folder, and the kind of disk that it is on."""
+    settings = read_configuration(arguments.data_dir).settings
+    existing = next(path for path in (settings.data_dir, *settings.data_dir.parents) if path.exists())
+    return settings.data_dir / "sessions", profile_of(existing, settings.storage)
 
 
 def _folders(sessions_dir: Path) -> Iterator[Path]:
@@ -136,17 +147,17 @@ def _write(path: Path, text: str, *, replace: bool) -> None:
 
 def take_in(arguments: argparse.Namespace) -> int:
     """Make a new session of a file."""
-    sessions_dir = _sessions_dir(arguments)
+    sessions_dir, profile = _place(arguments)
     document = _read(str(arguments.file))
     if "format" not in document and isinstance(document.get("messages"), list):
         from ...store.chat_files import import_chat
 
         name = Path(arguments.file).stem if arguments.file != "-" else ""
-        session = import_chat(sessions_dir, document, title=arguments.title or name)
+        session = import_chat(sessions_dir, document, title=arguments.title or name, profile=profile)
     else:
-        session = transfer.import_session(sessions_dir, document, title=arguments.title)
+        session = transfer.import_session(sessions_dir, document, title=arguments.title, profile=profile)
     facts = transfer.read_facts(sessions_dir / session.id)
-    listed = _put_into_the_list(sessions_dir, facts)
+    listed = _put_into_the_list(sessions_dir, session.id)
     if arguments.json:
         _print_json({"session": facts})
     else:
@@ -173,34 +184,68 @@ def _read(name: str) -> Json:
     return document  # pyright: ignore[reportUnknownVariableType] -- free-form JSON
 
 
-def _put_into_the_list(sessions_dir: Path, facts: Json) -> bool:
+def restore(arguments: argparse.Namespace) -> int:
+    """Put a session back to a snapshot, or name those that there are."""
+    folder = _find(arguments)
+    sessions_dir, profile = _place(arguments)
+    found = snapshots.listed(folder)
+    if arguments.list:
+        return _list_snapshots(folder, found, as_json=arguments.json)
+    wanted = found[:1] if arguments.at is None else [one for one in found if one.at == arguments.at]
+    if not wanted:
+        hint = f"`jupyter agent sessions restore {folder.name} --list` names them."
+        raise AgentError("This session has no such snapshot.", code="no_snapshot", hint=hint if found else None)
+    # Whoever has the session open keeps it: this raises StoreLocked.
+    claimed = claim(folder, Server(), profile)
+    try:
+        snapshots.go_back(claimed, wanted[0], now_ms())
+    finally:
+        claimed.release()
+    _put_into_the_list(sessions_dir, folder.name)
+    if arguments.json:
+        _print_json({"session": transfer.read_facts(folder), "at": wanted[0].at})
+    else:
+        _print(f"{folder.name} is as it was on {wanted[0].when()}. What it was before is a snapshot too.")
+    return 0
+
+
+def _list_snapshots(folder: Path, found: list[snapshots.Snapshot], *, as_json: bool) -> int:
+    if as_json:
+        listed = [{"at": one.at, "reason": one.reason, "bytes": one.bytes} for one in found]
+        _print_json({"session": folder.name, "snapshots": listed})
+        return 0
+    for one in found:
+        _print(f"{one.at}  {one.when()}  {one.reason:<9}  {one.bytes >> 10} KiB")
+    return 0
+
+
+def _put_into_the_list(sessions_dir: Path, session_id: str) -> bool:
     """Tell a running server too: it reads the same list. False when it keeps the list to itself."""
     try:
         index = SessionIndex.open(sessions_dir)
     except StoreError:
         return False
     try:
-        index.put(facts)
-    except Exception:
-        return False
+        return index.read(session_id)
+    except sqlite3.Error:
+        return False  # The list can be rebuilt; the session is there.
     finally:
         index.close()
-    return True
 
 
 def reindex(arguments: argparse.Namespace) -> int:
     """Build the list anew."""
-    sessions_dir = _sessions_dir(arguments)
-    index = SessionIndex.open(sessions_dir)
+    index = SessionIndex.open(_sessions_dir(arguments))
     try:
-        changed = index.reconcile()
+        count = index.rebuild()
+    except sqlite3.Error as error:
+        raise as_store_error(error) from error
     finally:
         index.close()
-    count = sum(1 for _ in _folders(sessions_dir))
     if arguments.json:
-        _print_json({"sessions": count, "changed": changed})
+        _print_json({"sessions": count})
     else:
-        _print(f"{count} sessions; {changed} lines of the list were changed.")
+        _print(f"{count} sessions are listed.")
     return 0
 
 
@@ -217,5 +262,6 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "show": show,
     "export": export,
     "import": take_in,
+    "restore": restore,
     "reindex": reindex,
 }
