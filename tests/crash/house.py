@@ -86,6 +86,7 @@ async def live(wish: Json) -> None:
     model = ClaudeModel(settings)
     workspace = DiskWorkspace(Path(wish["notebooks"]), settings)
     host = SessionHost(settings, workspace=workspace, model=model, toolbox=Toolbox(settings))
+    host.start()
     await House(host, writer).serve(reader)
     await host.close()
     await model.close()

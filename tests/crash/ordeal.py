@@ -84,6 +84,7 @@ class Ordeal:
         self.watcher = Page()
         self.report = Report()
         self._session: str | None = None
+        self._over = False
 
     async def go(self, *fates: Fate) -> Report:
         """Live through all of it. Raises ``AssertionError`` at the first lie."""
@@ -96,8 +97,7 @@ class Ordeal:
                 raise
             finally:
                 status = await self._place.end()
-            if self.user.rest.is_set():
-                assert status == 0 or fate is not fates[-1], self._place.said()
+            if self._over:
                 break
             self._after_death(status)
         self._after_all()
@@ -119,9 +119,9 @@ class Ordeal:
             self._repeat_old_commands(page, send)
             page.come_back(send)
         try:
-            if await self._until(self.user.rest):
-                await self._talk_on()
-                await self._compare()
+            if await self._until(self.user.rest) and await self._talk_on():
+                killer.cancel()
+                self._over = await self._compare()
         finally:
             killer.cancel()
             for page in (self.user, self.watcher):
@@ -166,22 +166,27 @@ class Ordeal:
                 send(page.given[cmd_id])
                 send({**page.given[cmd_id], "cmd_id": f"{cmd_id}-again"})
 
-    async def _talk_on(self) -> None:
+    async def _talk_on(self) -> bool:
+        """Say one thing more, which must be answered; False when the process died of it."""
         self.user.rest.clear()
-        self.user.wish("after")
-        assert await self._until(self.user.rest), f"it died without being told to:\n{self._place.said()}"
-        assert self.user.outcomes()["after"] == "complete", self._state()
+        key = self.user.wish("after", life=len(self.report.deaths))
+        if not await self._until(self.user.rest):
+            return False
+        assert self.user.outcomes()[key] == "complete", self._state()
+        return True
 
-    async def _compare(self) -> None:
-        """Every view's fold is the server's snapshot."""
+    async def _compare(self) -> bool:
+        """Every view's fold is the server's snapshot. False when the process died meanwhile."""
         assert self._session is not None
         async with asyncio.timeout(BOUND_S):
             while True:
                 newcomer = Page()
                 send = await self._place.view(self._session, newcomer.hear)
-                assert send is not None
+                if send is None:
+                    return False
                 newcomer.come_back(send)
-                await newcomer.event("caught_up")
+                if not await self._until(newcomer.up_to_date):
+                    return False
                 # Something may still be said after the last answer, e.g. a title.
                 if self.user.seq == self.watcher.seq == newcomer.seq:
                     break
@@ -189,7 +194,7 @@ class Ordeal:
         for page in (self.user, self.watcher):
             assert page.fault is None, page.fault
             page.same_story_as(snapshot)
-        self._snapshot = snapshot
+        return True
 
     # -- after a life ----------------------------------------------------------------------
 

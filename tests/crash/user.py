@@ -31,8 +31,7 @@ class Page(Stranger):
         self.given: dict[str, Json] = {}
         self.shown: dict[str, str] = {}
         """The longest text seen of each part: shown once, shown for ever."""
-        self._up_to_date = False
-        self._subscribed = 0
+        self.up_to_date = asyncio.Event()
 
     @staticmethod
     def _drop(_command: Json) -> None:
@@ -40,14 +39,14 @@ class Page(Stranger):
 
     def lose(self) -> None:
         """The connection is gone."""
-        self.send_raw, self._up_to_date = self._drop, False
+        self.send_raw = self._drop
+        self.up_to_date.clear()
 
     def come_back(self, send: Callable[[Json], object]) -> None:
         """There is a connection again: catch up, say again what was not acknowledged."""
         self.send_raw = send
         self.send("hello", protocol=[1], client="page")
         since = None if self.ep is None else {"ep": self.ep, "seq": self.seq}
-        self._subscribed = len(self.events)
         self.send("subscribe", since=since, page=200)
         for command in self.outbox.values():
             send(command)
@@ -67,13 +66,13 @@ class Page(Stranger):
             if event["type"] == "ack":
                 self._acknowledged(event["d"])
             elif event["type"] == "caught_up":
-                self._up_to_date = True
+                self.up_to_date.set()
             elif event["type"] == "resync":
-                self._up_to_date = False
+                self.up_to_date.clear()
                 self.come_back(self.send_raw)
         if self.fault is None:
             self._remember_what_is_shown()
-            if self._up_to_date:
+            if self.up_to_date.is_set():
                 self.act()
 
     def _acknowledged(self, ack: Json) -> None:
@@ -147,11 +146,13 @@ class User(Page):
         if self._is_quiet():
             self.rest.set()
 
-    def wish(self, name: str) -> None:
-        """Say something."""
-        self.ids[name] = f"msg_{uuid.uuid4().hex}"
+    def wish(self, name: str, *, life: int = 0) -> str:
+        """Say something; return the key of what becomes of it."""
+        key = f"{name} {life}" if life else name
+        self.ids[key] = f"msg_{uuid.uuid4().hex}"
         parts = [{"type": "text", "text": words_for(name)}]
-        self.give("message.send", id=self.ids[name], parts=parts, when_busy="queue")
+        self.give("message.send", id=self.ids[key], parts=parts, when_busy="queue")
+        return key
 
     def outcomes(self) -> dict[str, str]:
         """How the answer to each wish ended, by its status."""

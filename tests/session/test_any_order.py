@@ -1,8 +1,11 @@
-"""Any order of commands, views that come and go, naps in between: every view tells the same story.
+"""Any order of commands, views that come and go, naps and crashes in between: every view tells the same story.
 
 The law: folding the events gives the later snapshot. ``Stranger`` checks each
 frame on its way (no gaps, offsets that fit, states that only move forward, one
 end a turn); at the end each view's fold is held against a newcomer's snapshot.
+
+A crash leaves what the disk holds at that moment: the data directory is copied,
+and a new host goes on with the copy. What the old one still does, nobody sees.
 """
 
 from __future__ import annotations
@@ -10,15 +13,25 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+import sqlite3
 import tempfile
 import uuid
 from collections.abc import Coroutine
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    multiple,
+    rule,
+)
 
 from jupyter_agent.agent.claude import ClaudeModel
 from jupyter_agent.session.connection import Connection
@@ -55,6 +68,17 @@ def improvise(request: Request) -> Reply:
     )
 
 
+def copy_as_after_kill(old: Path, new: Path) -> None:
+    """Copy a data directory that is in use: a commit that is under way is in it as a whole, or not at all."""
+    shutil.copytree(old, new, ignore=shutil.ignore_patterns("*.db", "*.db-*", "session.owner.*"))
+    for path in old.rglob("*.db"):
+        with (
+            closing(sqlite3.connect(path)) as source,
+            closing(sqlite3.connect(new / path.relative_to(old))) as target,
+        ):
+            source.backup(target)
+
+
 class AnyOrder(RuleBasedStateMachine):
     """One session, up to a handful of views."""
 
@@ -73,40 +97,58 @@ class AnyOrder(RuleBasedStateMachine):
         self.model_server.default = improvise
         self.model_server.__enter__()
         self.alive: list[tuple[Stranger, Connection]] = []
+        self.lives = 0
         self.sent: list[str] = []
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Let the session work until this is done."""
         return self.loop.run_until_complete(asyncio.wait_for(coroutine, 30))
 
-    @initialize()
-    def begin(self) -> None:
-        """Open the house."""
+    @initialize(target=views)
+    def begin(self) -> MultipleResults[Stranger]:
+        """Open the house; three look at it."""
 
         async def opened() -> None:
-            chosen = Settings(
-                data_dir=self.folder / "data",
-                base_url=self.model_server.url,
-                api_key=self.model_server.key,
-                idle_s=0.01,
-                max_steps=4,
-                max_cuts=1,
-            )
-            self.model = ClaudeModel(chosen)
-            self.workspace = DiskWorkspace(self.folder, chosen)
-            self.host = SessionHost(chosen, workspace=self.workspace, model=self.model, toolbox=Toolbox(chosen))
+            self._open_host()
             self.session = (await self.host.create(notebook_path="a.ipynb")).id
 
         self.run(opened())
+        return multiple(*(self._new_view() for _ in range(3)))
+
+    @property
+    def data(self) -> Path:
+        """The data directory of this life."""
+        return self.folder / f"data-{self.lives}"
+
+    def _open_host(self) -> None:
+        chosen = Settings(
+            data_dir=self.data,
+            base_url=self.model_server.url,
+            api_key=self.model_server.key,
+            idle_s=0.01,
+            max_steps=4,
+            max_cuts=1,
+        )
+        self.model = ClaudeModel(chosen)
+        self.workspace = DiskWorkspace(self.folder, chosen)
+        self.host = SessionHost(chosen, workspace=self.workspace, model=self.model, toolbox=Toolbox(chosen))
+        self.host.start()
+
+    def _new_view(self) -> Stranger:
+        stranger = Stranger(lambda command: None)
+        self._connect(stranger)
+        self.run(stranger.open())
+        return stranger
+
+    def _connect(self, stranger: Stranger) -> None:
+        connection = self.host.connect(self.session, lambda frame: stranger.hear(frame.data), user="me", road="panel")
+        stranger.send_raw = connection.receive
+        self.alive.append((stranger, connection))
 
     @rule(target=views)
     def look(self) -> Stranger:
         """Another view."""
-        stranger = Stranger(lambda command: connection.receive(command))
-        connection = self.host.connect(self.session, lambda frame: stranger.hear(frame.data), user="me", road="panel")
-        self.alive.append((stranger, connection))
-        self.run(stranger.open())
-        return stranger
+        return self._new_view()
 
     @rule(view=consumes(views))
     def leave(self, view: Stranger) -> None:
@@ -171,10 +213,107 @@ class AnyOrder(RuleBasedStateMachine):
             if what == "remove" and ack["status"] == "accepted":
                 self.sent.remove(item["message_id"])
 
+    @rule(view=views, title=st.text(max_size=8), mode=st.sampled_from(["plan", "build"]))
+    def plan_ahead(self, view: Stranger, title: str, mode: str) -> None:
+        """Write a task down."""
+        self._try(view, "task.create", title=title, mode=mode)
+
+    @rule(view=views, status=st.sampled_from(["pending", "done", "cancelled"]))
+    def tick_off(self, view: Stranger, status: str) -> None:
+        """Change the first task this view sees."""
+        for task in view.view["tasks"][:1]:
+            self._try(view, "task.update", id=task["id"], rev=task["rev"], status=status)
+
+    @rule(view=views)
+    def do_a_task(self, view: Stranger) -> None:
+        """Run the last task this view sees."""
+        for task in view.view["tasks"][-1:]:
+            self._try(view, "task.run", id=task["id"], rev=task["rev"])
+
+    @rule(view=views, kind=st.sampled_from(["turn.continue", "turn.retry", "session.rewind", "session.clear"]))
+    def go_back(self, view: Stranger, kind: str) -> None:
+        """Go on, answer anew, or leave messages behind."""
+        last = view.view["last_outcome"]
+        body: Json = {}
+        if kind == "turn.continue":
+            body = {"after": last["turn"] if last else "trn_none"}
+        elif kind != "session.clear":
+            body = {"message_id": view.view["messages"][-1]["id"] if view.view["messages"] else "msg_none"}
+        if self._try(view, kind, **body) and kind != "turn.continue":
+            there = self.run(self._there())
+            self.sent = [message_id for message_id in self.sent if message_id in there]
+
+    def _try(self, view: Stranger, kind: str, **body: Any) -> bool:
+        ack = self.run(view.ask(kind, **body))
+        assert ack["status"] == "accepted" or ack["error"]["message"], ack
+        return ack["status"] == "accepted"
+
     @rule()
     def nap(self) -> None:
         """Give the session the time to fall asleep, if it may."""
         self.run(asyncio.sleep(0.03))
+
+    @rule(turns_of_the_loop=st.integers(0, 60))
+    def crash(self, turns_of_the_loop: int) -> None:
+        """The process dies a few instants later; everybody comes back."""
+        self.run(self._instants(turns_of_the_loop))
+        self._die()
+        for stranger, _ in self.alive:
+            self.run(stranger.subscribe(since={"ep": stranger.ep, "seq": stranger.seq}))
+
+    @rule(view=views, turns_of_the_loop=st.integers(0, 30))
+    def say_into_a_crash(self, view: Stranger, turns_of_the_loop: int) -> None:
+        """The process dies with a message on its way, and the view sends it again."""
+        body: Json = {"id": f"msg_{uuid.uuid4().hex}", "parts": [{"type": "text", "text": "Hear me."}]}
+        cmd_id = str(uuid.uuid4())
+
+        async def say() -> None:
+            view.send("message.send", cmd_id=cmd_id, **body)
+            await self._instants(turns_of_the_loop)
+
+        self.run(say())
+        self._die()
+        for stranger, _ in self.alive:
+            self.run(stranger.subscribe(since={"ep": stranger.ep, "seq": stranger.seq}))
+        ack = self.run(view.ask("message.send", cmd_id=cmd_id, **body))
+        assert ack["status"] == "accepted" or ack["original"] == "accepted", ack
+        self.sent.append(body["id"])
+
+    async def _instants(self, count: int) -> None:
+        for _ in range(count):
+            await asyncio.sleep(0.0005)
+
+    def _die(self) -> None:
+        """Leave the disk as it is, and go on from there."""
+        views = [stranger for stranger, _ in self.alive]
+        for _, connection in self.alive:
+            connection.close()
+        self.alive = []
+        before, old = self.data, (self.host, self.model, self.workspace)
+        self.lives += 1
+        copy_as_after_kill(before, self.data)
+        self.run(self._bury(*old))
+
+        async def reborn() -> None:
+            self._open_host()
+
+        self.run(reborn())
+        for stranger in views:
+            self._connect(stranger)
+
+    @staticmethod
+    async def _bury(host: SessionHost, model: ClaudeModel, workspace: DiskWorkspace) -> None:
+        await host.close()
+        await model.close()
+        await workspace.close()
+
+    async def _there(self) -> set[str]:
+        newcomer = Stranger(lambda command: connection.receive(command))
+        connection = self.host.connect(self.session, lambda frame: newcomer.hear(frame.data), user="me", road="panel")
+        await newcomer.open()
+        told = (await newcomer.subscribe(page=200))["d"]
+        connection.close()
+        return {m["id"] for m in told["messages"]} | {item["message_id"] for item in told["queue"]}
 
     def teardown(self) -> None:
         """Let all come to rest, then compare the stories."""
@@ -211,9 +350,7 @@ class AnyOrder(RuleBasedStateMachine):
     async def _close(self) -> None:
         for _, connection in self.alive:
             connection.close()
-        await self.host.close()
-        await self.model.close()
-        await self.workspace.close()
+        await self._bury(self.host, self.model, self.workspace)
 
 
 TestAnyOrder = AnyOrder.TestCase
