@@ -86,6 +86,8 @@ def test_an_installed_wheel_needs_no_further_step(wheel: Path, tmp_path: Path) -
     package = json.loads((tmp_path / LABEXTENSION / "package.json").read_text())
     assert (tmp_path / LABEXTENSION / package["jupyterlab"]["_build"]["load"]).is_file()
     assert (tmp_path / LABEXTENSION / "install.json").is_file()
+    # What `jupyter agent …` looks for.
+    assert list(python.parent.glob("jupyter-agent*"))
 
 
 def test_python_and_the_front_end_have_the_same_version() -> None:
