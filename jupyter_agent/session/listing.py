@@ -28,6 +28,7 @@ from ..protocol.frames import VERSION, Frame, Recorded
 from ..protocol.plain import to_plain
 from ..store.index import SessionIndex
 from ..store.opening import as_store_error
+from ..store.profile import Profile
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -50,8 +51,9 @@ class _Shown:
 class Listing:
     """See the module. Made on the event loop; the index has a thread of its own."""
 
-    def __init__(self, sessions_dir: Path) -> None:
+    def __init__(self, sessions_dir: Path, profile: Profile = "local") -> None:
         self._dir = sessions_dir
+        self._profile: Profile = profile
         self._index: SessionIndex | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jupyter-agent-index")
         self._shown: dict[str, _Shown] = {}
@@ -67,7 +69,7 @@ class Listing:
     def _ask(self, question: Callable[[SessionIndex], T]) -> T:
         try:
             if self._index is None:
-                self._index = SessionIndex.open(self._dir)
+                self._index = SessionIndex.open(self._dir, self._profile)
                 self._index.reconcile()
             return question(self._index)
         except sqlite3.Error as error:

@@ -18,11 +18,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import StoreDamaged, StoreError, StoreUnwritable
+from ..errors import StoreDamaged, StoreError, StoreLocked, StoreUnwritable
 from ..protocol.frames import dump_json
 from ..protocol.ids import is_session_id
 from . import reading
-from .opening import DISK_HINT, as_store_error, connect
+from .opening import DISK_HINT, as_store_error, connect, in_memory
+from .profile import Profile
 from .schema import has_full_text, index_migrations
 from .search import Term, terms_of
 from .store import DB_NAME
@@ -43,13 +44,13 @@ _WHERE: dict[State, str] = {"active": "archived_at IS NULL", "archived": "archiv
 class SessionIndex:
     """One small database beside the sessions' folders. Synchronous; one thread at a time."""
 
-    def __init__(self, sessions_dir: Path) -> None:
+    def __init__(self, sessions_dir: Path, profile: Profile = "local", *, private: bool = False) -> None:
         self._dir = sessions_dir
         try:
             sessions_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreUnwritable(f"The data directory cannot be used: {error.strerror}.", hint=DISK_HINT) from None
-        self._db = connect(sessions_dir.parent / INDEX_NAME)
+        self._db = in_memory() if private else connect(sessions_dir.parent / INDEX_NAME, profile=profile)
         self._conn = self._db.conn
         try:
             index_migrations.apply(self._db)
@@ -63,14 +64,21 @@ class SessionIndex:
             raise
 
     @classmethod
-    def open(cls, sessions_dir: Path) -> SessionIndex:
-        """Open the list; a damaged one is begun anew. Raises ``StoreError``."""
+    def open(cls, sessions_dir: Path, profile: Profile = "local") -> SessionIndex:
+        """Open the list; a damaged one is begun anew. Raises ``StoreError``.
+
+        On a network one server can have it; another makes a list of its own, in memory.
+        """
         try:
-            return cls(sessions_dir)
+            return cls(sessions_dir, profile)
+        except StoreLocked:
+            if profile == "local":
+                raise
+            return cls(sessions_dir, profile, private=True)
         except StoreDamaged:
             for end in ("", "-wal", "-shm"):
                 (sessions_dir.parent / f"{INDEX_NAME}{end}").unlink(missing_ok=True)
-            return cls(sessions_dir)
+            return cls(sessions_dir, profile)
 
     def _check_words(self) -> None:
         """An index made by a Python whose SQLite can more, or less, than this one's is begun anew."""

@@ -26,7 +26,9 @@ def connect(path: Path, *, read_only: bool = False, profile: Profile = "local") 
     try:
         new = not path.exists() or path.stat().st_size == 0
         conn = _opened_to_read(path) if read_only else _opened(path, "rwc")
-        if not read_only:
+        if read_only:
+            conn.execute("SELECT 1 FROM sqlite_schema").fetchone()  # Locked, or no database: say so here.
+        else:
             if new:  # An old file would be written to.
                 conn.execute("PRAGMA auto_vacuum=INCREMENTAL")
             if profile == "network":
@@ -41,6 +43,11 @@ def connect(path: Path, *, read_only: bool = False, profile: Profile = "local") 
     return Database(conn, execute_plugins=False)
 
 
+def in_memory() -> Database:
+    """Open a database that is gone when it is closed."""
+    return Database(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False), execute_plugins=False)
+
+
 def _opened(path: Path, mode: str) -> sqlite3.Connection:
     conn = sqlite3.connect(
         f"{path.absolute().as_uri()}?{mode if '=' in mode else f'mode={mode}'}",
@@ -53,15 +60,12 @@ def _opened(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def _opened_to_read(path: Path) -> sqlite3.Connection:
-    conn = _opened(path, "ro")
-    try:
-        conn.execute("SELECT 1 FROM sqlite_schema").fetchone()
-    except sqlite3.OperationalError:
-        conn.close()
-        if path.with_name(f"{path.name}-wal").exists():
-            raise
-        # In a directory that cannot be written, a file without a log is read as it is.
+    log_file = path.with_name(f"{path.name}-wal")
+    if not log_file.exists():
+        # Nobody has it open: read the file as it is, so that none is left beside it, and none is needed there.
         return _opened(path, "mode=ro&immutable=1")
+    conn = _opened(path, "ro")
+    conn.execute("PRAGMA busy_timeout=200")  # Who shares lets us look at once; who does not, never will.
     return conn
 
 
