@@ -122,7 +122,7 @@ async def test_alarms_survive_the_loss_of_the_index(model_server: ModelServer, t
         file.unlink()
     async with timed(model_server, tmp_path, clock) as host:
         host.start()
-        await until(lambda: clock.waiting == [HOUR])
+        await until(lambda: host.alarms.due(session.id) == clock.now_ms() + HOUR)
         clock.move(HOUR)
         await until(lambda: bell.rung == ["tea"])
 
