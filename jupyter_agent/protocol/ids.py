@@ -7,7 +7,7 @@ import secrets
 import time
 from typing import Literal
 
-Prefix = Literal["ses", "msg", "prt", "trn", "apr", "tsk", "que", "cmd", "con"]
+Prefix = Literal["ses", "msg", "prt", "trn", "apr", "tsk", "que", "cmd", "con", "rul"]
 
 _SESSION_ID = re.compile(r"ses_[a-z0-9]{16,32}")
 

@@ -74,6 +74,7 @@ from ..settings import Settings
 from ..store import reading
 from ..store.owning import Server
 from ..store.profile import Profile, profile_of
+from ..store.rules import RuleBook
 from ..store.store import SessionStore
 from ..store.writes import PutBlocks, PutSession
 from ..tools.toolbox import Toolbox
@@ -99,6 +100,7 @@ class Services:
     model: Model
     toolbox: Toolbox
     server: Server
+    rules: RuleBook
 
     @property
     def profile(self) -> Profile:
@@ -259,6 +261,8 @@ class SessionActor:
         if isinstance(command, MessageSend | QueueEdit) and is_long(command.parts, settings):
             await asyncio.to_thread(keep_texts, self.folder, command.parts, settings)
         said = await self._said(command)
+        if isinstance(command, ApprovalAnswer):
+            await approvals.keep_rule(self, command, by=envelope.user, road=envelope.road)
         return self._handle(envelope, said)
 
     async def _said(self, command: Command) -> list[dict[str, Any]]:
@@ -273,7 +277,7 @@ class SessionActor:
         """Decide and record; nothing is awaited in here. Raises ``CommandRejected``."""
         match envelope.command:
             case MessageSend() as command:
-                return self._send(command, said, envelope.user)
+                return self._send(command, said, by=envelope.user, road=envelope.road)
             case TurnStop() as command:
                 return self.stop(command)
             case ApprovalAnswer() as command:
@@ -319,16 +323,18 @@ class SessionActor:
 
     # -- messages and turns ----------------------------------------------------------
 
-    def _send(self, command: MessageSend, said: list[dict[str, Any]], user: str) -> dict[str, Json]:
+    def _send(self, command: MessageSend, said: list[dict[str, Any]], *, by: str, road: Road) -> dict[str, Json]:
         state = self.state
         if command.if_mode is not None and command.if_mode != state.session.mode:
             raise CommandRejected(f"The session is in {state.session.mode} mode now.", code="mode_mismatch")
         if not said:
             raise CommandRejected("The message is empty.", code="empty")
+        if command.deny_pending and state.approvals:
+            return approvals.say_instead(self, command, said, by=by, road=road)
         busy = state.turn is not None or bool(state.queue)
         if not busy:
             room = shown_room(self.services.settings, command.parts)
-            self.start_turn("user", command.id, parts_of(command.parts, room), said, user=user)
+            self.start_turn("user", command.id, parts_of(command.parts, room), said, user=by)
             assert state.turn is not None
             return {"message_id": command.id, "turn": state.turn.id, "queue_id": None, "paused": False}
         if command.when_busy == "reject":
@@ -341,7 +347,7 @@ class SessionActor:
             parts=parts_of(command.parts, queued_room(self.services.settings, command.parts)),
             when_busy=command.when_busy,
             created_at=now_ms(),
-            user=user,
+            user=by,
         )
         items = queueing.placed(state.queue, item)
         queueing.check_room(items, self.services.settings)

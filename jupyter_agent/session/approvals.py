@@ -5,49 +5,113 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..errors import CommandRejected
-from ..protocol.commands import ApprovalAnswer
-from ..protocol.content import Approval, Decision, Json, Road, Scope
-from ..protocol.events import ApprovalResolved, TurnStatusChanged
-from ..store.writes import Call, Decide, Permission, PutMeta
-from .permissions import input_hash
+from ..errors import CommandRejected, StoreError
+from ..protocol.commands import ApprovalAnswer, MessageSend
+from ..protocol.content import Approval, Decision, Json, Message, Road, Scope
+from ..protocol.events import ApprovalResolved, MessageAdded, TurnStatusChanged
+from ..protocol.ids import now_ms
+from ..store.writes import Call, Decide, Job, Permission, PutBlocks, PutMeta
+from . import jobs
+from .jobs import handles
+from .large import shown_room
+from .permissions import EXPIRE, expiry_of, input_hash, notebook_of
+from .said import parts_of
 
 if TYPE_CHECKING:
     from .actor import SessionActor
 
+SAID_INSTEAD = 9
+"""Where in a step's part of the API's history a message stands that came instead of answers: after the results."""
+EXPIRED = "Nobody answered in time."
+
 
 def answer(actor: SessionActor, command: ApprovalAnswer, *, by: str, road: Road) -> dict[str, Json]:
     """Settle one question; the turn goes on when none is open. Raises ``CommandRejected``."""
+    approval, call = _checked(actor, command, road)
+    _resolve(actor, approval, command.decision, command.scope, command.reason, by, road, command.edited_input)
+    if command.decision == "allow" and command.scope != "once":
+        _answer_alike(actor, call, command.scope, by, road)
+    _go_on(actor)
+    return {"id": approval.id, "decision": command.decision}
+
+
+def _checked(actor: SessionActor, command: ApprovalAnswer, road: Road) -> tuple[Approval, Call]:
+    """Return what the answer is to. Raises ``CommandRejected``."""
     approval = actor.state.approvals.get(command.id)
-    if approval is None:
+    call = actor.state.call(approval.tool_call_id) if approval is not None else None
+    if approval is None or call is None:
         raise CommandRejected("This has been answered already.", code="not_open")
-    _check_same_question(actor, approval, command)
+    _check_same_question(approval, call, command)
+    if command.scope == "always" and road == "comm":
+        raise CommandRejected("An inline panel cannot allow a tool for good.", code="forbidden")
     if command.scope not in approval.scopes:
         raise CommandRejected(f"This cannot be allowed with the scope {command.scope!r}.", code="scope")
     if actor.stopping:
         raise CommandRejected("The turn is being stopped.", code="not_open")
     if command.decision == "allow" and command.edited_input is not None:
-        _check_edit(actor, approval, command.edited_input)
-    _resolve(actor, approval, command.decision, command.scope, command.reason, by, road, command.edited_input)
-    if command.decision == "allow" and command.scope == "session":
-        _grant(actor, approval, by, road)
-    _go_on(actor)
-    return {"id": approval.id, "decision": command.decision}
+        fault = actor.services.toolbox.fault(call.name, command.edited_input)
+        if fault is not None:
+            raise CommandRejected(fault, code="invalid_input", hint="Correct it, or allow the call as it is.")
+    return approval, call
 
 
-def _check_same_question(actor: SessionActor, approval: Approval, command: ApprovalAnswer) -> None:
+def _check_same_question(approval: Approval, call: Call, command: ApprovalAnswer) -> None:
     """An answer is one to the input that was looked at, and to no other."""
-    call = actor.state.call(approval.tool_call_id)
     seen = approval.input_hash if command.input_hash is None else command.input_hash
-    if approval.rev != command.rev or call is None or seen != input_hash(call.input):
+    if approval.rev != command.rev or seen != input_hash(call.input):
         raise CommandRejected("The question has changed meanwhile.", code="stale", hint="Look at it again.")
 
 
-def _check_edit(actor: SessionActor, approval: Approval, edited_input: Json) -> None:
-    call = actor.state.call(approval.tool_call_id)
-    fault = actor.services.toolbox.fault(call.name, edited_input) if call is not None else None
-    if fault is not None:
-        raise CommandRejected(fault, code="invalid_input", hint="Correct it, or allow the call as it is.")
+async def keep_rule(actor: SessionActor, command: ApprovalAnswer, *, by: str, road: Road) -> None:
+    """Write down what is allowed for good, before the answer that says so. Raises ``CommandRejected``."""
+    if command.decision != "allow" or command.scope != "always":
+        return
+    _, call = _checked(actor, command, road)
+    path = _notebook(actor, call)
+    runs_with = call.input if command.edited_input is None else command.edited_input
+    if path is None or notebook_of(runs_with, actor.state.session.notebook_path) != path:
+        raise CommandRejected("Only what happens in one notebook can be allowed for good.", code="scope")
+    try:
+        await actor.services.rules.add(by, call.name, path)
+    except StoreError as error:
+        raise CommandRejected(error.message, code=error.code, hint=error.hint) from None
+
+
+def say_instead(
+    actor: SessionActor, command: MessageSend, said: list[dict[str, Json]], *, by: str, road: Road
+) -> dict[str, Json]:
+    """Deny whatever waits; the model reads the message after the denials, in the same turn."""
+    turn = actor.state.turn
+    if turn is None or actor.stopping:
+        raise CommandRejected("The turn is being stopped.", code="not_open")
+    message = Message(
+        id=command.id,
+        role="user",
+        status="complete",
+        turn_id=turn.id,
+        created_at=now_ms(),
+        parts=list(parts_of(command.parts, shown_room(actor.services.settings, command.parts))),
+    )
+    blocks = PutBlocks(turn_id=turn.id, step=turn.step, ord=SAID_INSTEAD, role="user", content=said)
+    actor.journal.record(MessageAdded(message=message), writes=[blocks], full=True)
+    reason = "\n".join(part.text for part in command.parts if part.type == "text").strip() or None
+    for approval in list(actor.state.approvals.values()):
+        _resolve(actor, approval, "deny", "once", reason, by, road, None)
+    _go_on(actor)
+    return {"message_id": message.id, "turn": turn.id, "queue_id": None, "paused": actor.state.paused}
+
+
+@handles(EXPIRE)
+def _expire(actor: SessionActor, job: Job) -> None:
+    """Nobody answered in time: that is a no, and the turn goes on."""
+    approval = actor.state.approvals.get(job.payload)
+    if approval is not None and not actor.stopping:
+        _resolve(actor, approval, "deny", "once", EXPIRED, "system", "panel", None)
+        _go_on(actor)
+
+
+def _notebook(actor: SessionActor, call: Call) -> str | None:
+    return notebook_of(call.input, actor.state.session.notebook_path)
 
 
 def deny_writes(actor: SessionActor, *, by: str, road: Road) -> None:
@@ -61,18 +125,18 @@ def deny_writes(actor: SessionActor, *, by: str, road: Road) -> None:
         _go_on(actor)
 
 
-def _grant(actor: SessionActor, approval: Approval, by: str, road: Road) -> None:
-    """Remember the tool for this session, and answer what else waits for the same."""
+def _answer_alike(actor: SessionActor, call: Call, scope: Scope, by: str, road: Road) -> None:
+    """Remember what holds for this session, and answer what else waits for the same."""
     state = actor.state
-    call = state.call(approval.tool_call_id)
-    if call is None:
-        return
-    state.grants.add(call.name)
-    actor.journal.record(writes=[PutMeta(key="grants", value=sorted(state.grants))], full=True)
+    if scope == "session":
+        state.grants.add(call.name)
+        actor.journal.record(writes=[PutMeta(key="grants", value=sorted(state.grants))], full=True)
     for other in list(state.approvals.values()):
         waiting = state.call(other.tool_call_id)
-        if waiting is not None and waiting.name == call.name:
-            _resolve(actor, other, "allow", "session", None, by, road, None)
+        if waiting is None or waiting.name != call.name:
+            continue
+        if scope == "session" or _notebook(actor, waiting) == _notebook(actor, call):
+            _resolve(actor, other, "allow", scope, None, by, road, None)
 
 
 def _resolve(
@@ -100,13 +164,14 @@ def _resolve(
     )
     decided = Decide(approval_id=approval.id, scope=scope, input_hash=given.input_hash, edited_input=edited)
     actor.journal.record(resolved, writes=[decided], full=True)
+    jobs.drop(actor, expiry_of(approval.id))
     ledger = actor.ledger()
     if decision == "allow":
         state.permissions[call.id] = given
         ledger.put_call(new)
         ledger.tool_state(new.part_id, "approval-responded", input=edited)
     else:
-        ledger.deny(call, reason)
+        ledger.deny(call, reason, by_user=by != "system")
 
 
 def _go_on(actor: SessionActor) -> None:

@@ -21,7 +21,9 @@ from ..protocol.content import (
 from ..protocol.events import ApprovalResolved, Event, MessageUpdated, PartDone, ToolStateChanged, TurnEnded
 from ..protocol.ids import now_ms
 from ..store.writes import PutBlocks, PutCall, Write
+from . import jobs
 from .large import cut_message
+from .permissions import expiry_of
 
 if TYPE_CHECKING:
     from .actor import SessionActor
@@ -43,6 +45,7 @@ def end(actor: SessionActor, outcome: OutcomeKind, error: TurnError | None) -> N
     if turn is None or message is None:
         return
     for approval in list(state.approvals.values()):
+        jobs.drop(actor, expiry_of(approval.id))
         actor.journal.record(
             ApprovalResolved(id=approval.id, rev=approval.rev + 1, decision="cancelled", by="system", road="panel")
         )

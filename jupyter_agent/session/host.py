@@ -42,7 +42,8 @@ from ..protocol.frames import VERSION, Recorded
 from ..protocol.plain import to_plain
 from ..settings import Settings
 from ..store.owning import Server
-from ..store.profile import Profile
+from ..store.profile import Profile, profile_of
+from ..store.rules import RuleBook
 from ..store.snapshots import Snapshot, listed
 from ..tools.toolbox import Toolbox
 from . import jobs, looking, safekeeping
@@ -81,10 +82,11 @@ class SessionHost:
         self.settings = settings
         self.version = version
         self.server = server or Server()
+        self.profile: Profile = profile_of(settings.data_dir, settings.storage)
+        self.rules = RuleBook(settings.data_dir, self.profile)
         self._services = Services(
-            settings=settings, workspace=workspace, model=model, toolbox=toolbox, server=self.server
+            settings=settings, workspace=workspace, model=model, toolbox=toolbox, server=self.server, rules=self.rules
         )
-        self.profile: Profile = self._services.profile
         self.alarms = Alarms(clock or WallClock(), self._ring)
         self._rooms: dict[str, Room] = {}
         self._tasks: set[asyncio.Task[Any]] = set()

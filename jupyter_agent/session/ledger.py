@@ -46,11 +46,11 @@ from ..protocol.events import (
 )
 from ..protocol.ids import new_id, now_ms
 from ..store import reading
-from ..store.writes import Call, Permission, PutBlocks, PutCall, PutMeta, UsePermission
+from ..store.writes import Call, Job, Permission, PutBlocks, PutCall, PutMeta, UsePermission
 from ..tools.tool import ToolContext
-from . import tasks
+from . import jobs, tasks
 from .large import cut_preview, cut_tool
-from .permissions import ASKED_EACH_TIME, edited_note, input_hash
+from .permissions import ASKED_EACH_TIME, EXPIRE, edited_note, expiry_of, input_hash, notebook_of
 
 if TYPE_CHECKING:
     from .actor import SessionActor
@@ -127,7 +127,15 @@ class TurnLedger:
             return answered
         if call.name in self._state.grants:
             return Permission(scope="session", by="session", input_hash=input_hash(call.input))
-        return None
+        return await self._by_rule(call)
+
+    async def _by_rule(self, call: Call) -> Permission | None:
+        """Return what whoever asked for this turn allowed for good."""
+        turn, path = self._state.turn, notebook_of(call.input, self._state.session.notebook_path)
+        if turn is None or path is None or call.name in ASKED_EACH_TIME:
+            return None
+        rule = await self._actor.services.rules.match(turn.user, call.name, path, call.effect)
+        return None if rule is None else Permission(scope="always", by=rule.id, input_hash=input_hash(call.input))
 
     async def prefix(self) -> tuple[list[Block], list[dict[str, Json]]]:
         """Return the frozen ``(system, tools)``; the first step of a session freezes them."""
@@ -304,21 +312,34 @@ class TurnLedger:
         """Put calls before the user."""
         turn = self._state.turn
         assert turn is not None
+        now, lasts_s = now_ms(), self._actor.services.settings.approval_expires_s
+        expires_at = None if lasts_s is None else now + round(lasts_s * 1000)
         for call, preview in asked:
             approval = Approval(
                 id=new_id("apr"),
                 part_id=call.part_id,
                 tool_call_id=call.id,
-                scopes=["once"] if call.name in ASKED_EACH_TIME else ["once", "session"],
+                scopes=self._scopes(call),
                 preview=preview,
                 input_hash=input_hash(call.input),
-                requested_at=now_ms(),
+                requested_at=now,
+                expires_at=expires_at,
             )
+            if expires_at is not None:
+                jobs.put(
+                    self._actor, Job(id=expiry_of(approval.id), kind=EXPIRE, due_at=expires_at, payload=approval.id)
+                )
             self.tool_state(call.part_id, "approval-requested", approval_id=approval.id)
             self._journal.record(ApprovalRequested(approval=cut_preview(approval, self._settings.part_room // 2)))
             self.put_call(replace(call, state="approval"))
         self._journal.record(TurnStatusChanged(status="awaiting", attempt=turn.attempt), full=True)
         await self._journal.committed()
+
+    def _scopes(self, call: Call) -> list[Scope]:
+        if call.name in ASKED_EACH_TIME:
+            return ["once"]
+        named = notebook_of(call.input, self._state.session.notebook_path) is not None
+        return ["once", "session", "always"] if named else ["once", "session"]
 
     def put_call(self, call: Call) -> None:
         """Keep the call as it is now."""
@@ -352,10 +373,10 @@ class TurnLedger:
         self._settle(call, state=state, content=content, display=display, reason=reason)
         await self._journal.committed()
 
-    def deny(self, call: Call, reason: str | None) -> None:
-        """The user said no; the model reads why."""
+    def deny(self, call: Call, reason: str | None, *, by_user: bool = True) -> None:
+        """The user said no, or nothing for too long; the model reads why."""
         said = f" They said: {reason}" if reason else ""
-        text = f"The user denied this call; it did not run.{said}"
+        text = f"The user denied this call; it did not run.{said}" if by_user else f"{reason} The call did not run."
         shown = DisplayText(text=f"Denied: {reason}" if reason else "Denied.")
         self._settle(
             call, state="output-denied", content=[{"type": "text", "text": text}], display=[shown], reason="denied"

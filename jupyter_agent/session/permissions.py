@@ -4,17 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
+from typing import cast
 
 from ..protocol.content import Json
 
 ASKED_EACH_TIME = frozenset({"exit_plan"})
 """Tools that nobody can allow beforehand."""
 
+EXPIRE = "approval.expire"
+"""The job that ends a question; its payload is the approval's id."""
+
+
+def expiry_of(approval_id: str) -> str:
+    """Return the id of a question's job."""
+    return f"expire:{approval_id}"
+
 
 def input_hash(input: Json) -> str:
     """Return the lower-case hex sha256 of the input as canonical JSON: keys sorted, no white space, ASCII."""
     canonical = json.dumps(input, ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+
+def notebook_of(input: Json, session_path: str | None) -> str | None:
+    """Return the notebook that a call is about, None when that is not plain: no rule holds there."""
+    asked: Json = cast("dict[str, Json]", input).get("path") if isinstance(input, dict) else None
+    path = asked or session_path
+    if not isinstance(path, str):
+        return None
+    path = path.strip("/")
+    return path if path and posixpath.normpath(path) == path and not path.startswith("..") else None
 
 
 def edited_note(input: Json) -> str:

@@ -182,7 +182,9 @@ def _run(actor: SessionActor, task: Task, user: str) -> dict[str, Json]:
     item = QueueItem(
         id=new_id("que"), message_id=message_id, parts=parts, created_at=now_ms(), user=user, task_id=task.id
     )
-    actor.put_queue(queueing.placed(state.queue, item))
+    items = queueing.placed(state.queue, item)
+    queueing.check_room(items, actor.services.settings)
+    actor.put_queue(items)
     return {
         "task_id": task.id, "message_id": message_id, "turn": None, "queue_id": item.id, "paused": state.paused
     }  # fmt: skip

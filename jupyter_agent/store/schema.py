@@ -29,6 +29,7 @@ SCHEMA_VERSION = 2
 
 session_migrations = Migrations("jupyter_agent.session")
 index_migrations = Migrations("jupyter_agent.index")
+rules_migrations = Migrations("jupyter_agent.rules")
 
 
 def _run(db: Database, script: str) -> None:
@@ -127,6 +128,20 @@ def m002_durability(db: Database) -> None:
         ) WITHOUT ROWID;
         CREATE INDEX idx_jobs_due ON jobs(due_at);
         CREATE INDEX idx_commands_created ON commands(created_at)
+        """,
+    )
+
+
+@rules_migrations()
+def m001_rules(db: Database) -> None:
+    """Create what users have allowed for good."""
+    _run(
+        db,
+        """
+        CREATE TABLE rules (
+            id TEXT PRIMARY KEY, user TEXT NOT NULL, tool TEXT NOT NULL, notebook TEXT NOT NULL,
+            created_at INTEGER NOT NULL, UNIQUE (user, tool, notebook)
+        ) WITHOUT ROWID
         """,
     )
 

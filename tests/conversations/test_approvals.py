@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from jupyter_agent.session.host import SessionHost
 from tests.model_server import ModelServer, Reply, Text, ToolUse
-from tests.roads import Road
+from tests.roads import MemoryRoad, Road, write_notebook
 from tests.stranger import Stranger
 
 pytestmark = pytest.mark.timeout(180)
@@ -87,10 +88,8 @@ async def test_a_call_runs_with_the_input_that_the_user_made_of_it_and_the_model
 
 @pytest.mark.parametrize("bad", [{"source": 7}, {"nothing": "known"}, "text", []])
 async def test_an_edited_input_that_the_tool_cannot_take_is_refused_and_the_question_stays(
-    host: Any, tmp_path: Path, script: Script, bad: Any
+    host: SessionHost, tmp_path: Path, script: Script, bad: Any
 ) -> None:
-    from tests.roads import MemoryRoad
-
     word = script([Reply(inserting("y = 1")), Reply(Text("Done."))])
     road = MemoryRoad(host, tmp_path)
     async with road.session() as session_id, road.view(session_id) as view:
@@ -136,3 +135,84 @@ async def test_a_question_answered_by_two_views_at_once_runs_once(road: Road, sc
         assert sorted(ack["status"] for ack in acks) == ["accepted", "rejected"]
         await one.event("turn.ended", outcome="completed")
         assert notebook(road, one).read_text(encoding="utf-8").count("y = 1") == 1
+
+
+async def test_a_message_instead_of_an_answer_denies_what_waits_and_is_read_in_the_same_turn(
+    road: Road, script: Script, claude: ModelServer
+) -> None:
+    word = script([Reply(inserting("y = 1"), inserting("z = 1")), Reply(Text("As you wish."))])
+    async with road.session() as session_id, road.view(session_id) as view:
+        await view.open()
+        turn = (await view.say(word))["turn"]
+        await question(view)
+        said = await view.say("No, call it w.", when_busy="steer", deny_pending=True)
+        assert (said["turn"], said["queue_id"]) == (turn, None)
+        await view.event("turn.ended", turn=turn, outcome="completed")
+        answer = next(m for m in view.view["messages"] if m["role"] == "assistant")
+        assert [p["state"] for p in answer["parts"] if p["type"] == "tool"] == ["output-denied"] * 2
+        assert [m["role"] for m in view.view["messages"]].count("user") == 2
+        assert {e["d"]["reason"] for e in view.of("approval.resolved")} == {"No, call it w."}
+        assert "y = 1" not in notebook(road, view).read_text(encoding="utf-8")
+        view.same_story_as(await view.subscribe())
+    last = last_request(claude, word)
+    assert last.messages[-1]["content"][-1] == {"type": "text", "text": "No, call it w."} | {
+        k: v for k, v in last.messages[-1]["content"][-1].items() if k == "cache_control"
+    }
+    assert [b["type"] for b in last.messages[-1]["content"]] == ["tool_result", "tool_result", "text"]
+
+
+async def test_what_was_allowed_for_good_is_not_asked_again_in_that_notebook(
+    host: SessionHost, tmp_path: Path, script: Script
+) -> None:
+    road = MemoryRoad(host, tmp_path)
+    word = script([Reply(inserting("y = 1"), inserting("z = 1")), Reply(Text("Done."))])
+    async with road.session() as session_id, road.view(session_id) as view:
+        await view.open()
+        await view.say(word)
+        asked = await question(view)
+        assert asked["scopes"] == ["once", "session", "always"]
+        await view.ask("approval.answer", id=asked["id"], rev=1, decision="allow", scope="always")
+        await view.event("turn.ended", outcome="completed")
+        assert [part["allowed"] for part in view.tools] == ["always", "always"]
+        (rule,) = await host.rules.list()
+        assert (rule.user, rule.tool, rule.notebook) == ("me", "insert_cell", view.view["session"]["notebook_path"])
+        path = view.view["session"]["notebook_path"]
+
+    async def asks_again(notebook_path: str, *, by: str = "me") -> bool:
+        word = script([Reply(inserting("w = 1")), Reply(Text("Done."))])
+        session = await host.create(notebook_path=notebook_path)
+        stranger = Stranger(lambda command: connection.receive(command))
+        connection = host.connect(session.id, lambda frame: stranger.hear(frame.data), user=by, road="panel")
+        await stranger.open()
+        await stranger.say(word)
+        await stranger.event(lambda e: e["type"] in ("approval.requested", "turn.ended"))
+        waits = bool(stranger.view["approvals"])
+        if waits:
+            asked = await question(stranger)
+            await stranger.ask("approval.answer", id=asked["id"], rev=1, decision="deny")
+            await stranger.event("turn.ended")
+        connection.close()
+        return waits
+
+    assert not await asks_again(path), "another session of the same notebook and user"
+    assert await asks_again(path, by="somebody else")
+    write_notebook(tmp_path, "other.ipynb")
+    assert await asks_again("other.ipynb")
+    await host.rules.remove(rule.id)
+    assert await asks_again(path), "taken back, it holds nowhere"
+
+
+async def test_a_plan_is_never_allowed_for_good(host: SessionHost, tmp_path: Path, script: Script) -> None:
+    road = MemoryRoad(host, tmp_path)
+    word = script([Reply(ToolUse("exit_plan", {"plan": "Go."})), Reply(Text("Going."))])
+    async with road.session(mode="plan") as session_id, road.view(session_id) as view:
+        await view.open()
+        await view.say(word)
+        asked = await question(view)
+        assert asked["scopes"] == ["once"]
+        for scope in ("session", "always"):
+            ack = await view.ask("approval.answer", id=asked["id"], rev=1, decision="allow", scope=scope)
+            assert (ack["status"], ack["error"]["code"]) == ("rejected", "scope")
+        assert await host.rules.list() == []
+        await view.ask("approval.answer", id=asked["id"], rev=1, decision="allow")
+        await view.event("turn.ended", outcome="completed")

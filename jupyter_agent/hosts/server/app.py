@@ -38,8 +38,10 @@ from .rest import (
 )
 from .safekeeping import RestoreHandler, SnapshotsHandler, TakeOverHandler
 from .socket import SessionSocket
+from .standing import RuleHandler, RulesHandler
 from .stream import StreamHandler
 from .tabs import TabSocket
+from .todo import TaskHandler, TaskRunHandler, TasksHandler
 
 API = "jupyter-agent/api/v1"
 STATIC = "jupyter-agent/static"
@@ -244,6 +246,11 @@ class AgentExtension(ExtensionApp):
                 (rf"{API}{_SESSION}/snapshots", SnapshotsHandler, engine),
                 (rf"{API}{_SESSION}/restore", RestoreHandler, engine),
                 (rf"{API}{_SESSION}/commands", CommandsHandler, engine),
+                (rf"{API}{_SESSION}/tasks", TasksHandler, engine),
+                (rf"{API}{_SESSION}/tasks/([^/]+)", TaskHandler, engine),
+                (rf"{API}{_SESSION}/tasks/([^/]+)/run", TaskRunHandler, engine),
+                (rf"{API}/rules", RulesHandler, engine),
+                (rf"{API}/rules/([^/]+)", RuleHandler, engine),
                 (rf"{API}{_SESSION}/attachments", AttachmentsHandler, engine),
                 (rf"{API}{_SESSION}/attachments/([^/]+)", AttachmentHandler, engine),
                 (rf"{API}{_SESSION}/connect", SessionSocket, engine),

@@ -9,6 +9,7 @@ as Jupyter's own REST is. Every error is ``{"error": {"code", "message",
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from http import HTTPStatus
@@ -59,6 +60,9 @@ class TooLarge(AgentError):
 _BY_CODE = {
     "unknown_cursor": HTTPStatus.BAD_REQUEST,
     "no_snapshot": HTTPStatus.NOT_FOUND,
+    "invalid_task": HTTPStatus.BAD_REQUEST,
+    "no_such_task": HTTPStatus.NOT_FOUND,
+    "no_such_rule": HTTPStatus.NOT_FOUND,
     "shutting_down": HTTPStatus.SERVICE_UNAVAILABLE,
     "conflicting_distribution": HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -73,6 +77,16 @@ _BY_KIND: tuple[tuple[type[AgentError], int], ...] = (
     (StoreError, HTTPStatus.SERVICE_UNAVAILABLE),
     (SessionError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
+
+
+def name_of(user: Any) -> str:
+    """Return who this is, the same name each time.
+
+    Whoever signs in with the server's token alone gets a name made up by Jupyter, another one in each browser:
+    what they allow for good belongs to all who have the token.
+    """
+    made_up = re.fullmatch("[0-9a-f]{32}", user.username) and str(user.name).startswith("Anonymous ")
+    return "anonymous" if made_up else str(user.username)
 
 
 def status_of(error: AgentError) -> int:
@@ -117,7 +131,7 @@ class AgentHandler(APIHandler):
     @property
     def user_name(self) -> str:
         """Who asks, as approvals record it."""
-        return str(self.current_user.username)
+        return name_of(self.current_user)
 
     async def may(self, action: str) -> bool:
         """Ask the authorizer about more than the request's own method."""

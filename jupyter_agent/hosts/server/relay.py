@@ -21,7 +21,7 @@ from jupyter_server.base.call_context import CallContext
 
 from ...errors import AgentError
 from ..kernel import FRAME, RELAY
-from .base import AUTH_RESOURCE
+from .base import AUTH_RESOURCE, name_of
 from .engine import Engine
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class Relay:
         async def may(action: str) -> bool:
             return bool(await ensure_async(self._authorizer.is_authorized(handler, user, action, AUTH_RESOURCE)))
 
-        return _Starter(name=str(user.username), may_write=await may("write"), may_execute=await may("execute"))
+        return _Starter(name=name_of(user), may_write=await may("write"), may_execute=await may("execute"))
 
     async def _await_listed(self, kernel_id: str) -> None:
         """Wait out the moment between a kernel's start event and its place in the manager's list."""

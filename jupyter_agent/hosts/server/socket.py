@@ -21,7 +21,7 @@ from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from ...protocol.ids import is_session_id
-from .base import AUTH_RESOURCE, error_body, is_allowed, unsent_bytes
+from .base import AUTH_RESOURCE, error_body, is_allowed, name_of, unsent_bytes
 from .engine import Engine
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class AgentSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyright:
     @property
     def user_name(self) -> str:
         """Who is at the other end."""
-        return str(self.current_user.username)
+        return name_of(self.current_user)
 
     @ws_authenticated
     async def get(self, *args: str, **kwargs: str) -> None:

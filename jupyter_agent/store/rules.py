@@ -1,0 +1,161 @@
+"""``RuleBook``: what a user has allowed for good, kept apart from all sessions.
+
+Nothing else holds it, so it is written with care: each change is synced to the
+disk, and copied to a second file before it counts; a damaged book is set aside
+and the copy takes its place. It is opened for each question, which are rare:
+what one server allows or takes back holds in the others at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import glob
+import logging
+import shutil
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from sqlite_utils import Database
+
+from ..errors import CommandRejected, StoreDamaged, StoreError, StoreUnwritable
+from ..protocol.content import Effect
+from ..protocol.ids import new_id, now_ms
+from .opening import DISK_HINT, as_store_error, connect
+from .profile import Profile
+from .schema import rules_migrations
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+NAME = "rules.db"
+MAX_RULES = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """``user`` need not be asked about ``tool`` in notebooks whose path fits the glob ``notebook``."""
+
+    id: str
+    user: str
+    tool: str
+    notebook: str
+    created_at: int
+
+    def fits(self, path: str, effect: Effect) -> bool:
+        """Tell whether it holds there; code runs only in a notebook that was named itself."""
+        if effect == "execute" and self.notebook != glob.escape(path):
+            return False
+        return fnmatch.fnmatchcase(path, self.notebook)
+
+
+class RuleBook:
+    """See the module. Its methods leave the event loop for the disk, and raise ``StoreError``."""
+
+    def __init__(self, folder: Path, profile: Profile = "local") -> None:
+        self._path = folder / NAME
+        self._copy = folder / f"{NAME}.bak"
+        self._profile: Profile = profile
+        self._lock = asyncio.Lock()
+
+    async def list(self) -> list[Rule]:
+        """Return all rules, the oldest first."""
+        return await self._asked(_all) if self._there() else []
+
+    async def match(self, user: str, tool: str, path: str, effect: Effect) -> Rule | None:
+        """Return a rule by which this user need not be asked; none can be read, none is there."""
+        try:
+            rules = await self.list()
+        except StoreError as error:
+            log.error("The rules cannot be read, so the user is asked: %s", error.message)
+            return None
+        return next((r for r in rules if (r.user, r.tool) == (user, tool) and r.fits(path, effect)), None)
+
+    async def add(self, user: str, tool: str, path: str) -> Rule:
+        """Let the user not be asked about this tool in this very notebook any more; twice is once."""
+        rule = Rule(id=new_id("rul"), user=user, tool=tool, notebook=glob.escape(path), created_at=now_ms())
+
+        def add(db: Database) -> Rule:
+            if db.conn.execute("SELECT count(*) FROM rules").fetchone()[0] >= MAX_RULES:
+                raise CommandRejected("There are too many rules.", code="too_many_rules", hint="Delete some.")
+            db.conn.execute(
+                "INSERT INTO rules (id, user, tool, notebook, created_at) VALUES (?,?,?,?,?) ON CONFLICT DO NOTHING",
+                (rule.id, rule.user, rule.tool, rule.notebook, rule.created_at),
+            )
+            return next(r for r in _all(db) if (r.user, r.tool, r.notebook) == (user, tool, rule.notebook))
+
+        return await self._changed(add)
+
+    async def remove(self, rule_id: str) -> bool:
+        """Ask again from now on, in all sessions; tell whether there was such a rule."""
+        if not self._there():
+            return False
+        return await self._changed(lambda db: db.conn.execute("DELETE FROM rules WHERE id=?", (rule_id,)).rowcount > 0)
+
+    # -- inside --------------------------------------------------------------------
+
+    def _there(self) -> bool:
+        return self._path.exists() or self._copy.exists()
+
+    async def _changed(self, change: Callable[[Database], T]) -> T:
+        def changed(db: Database) -> T:
+            db.conn.execute("PRAGMA synchronous=FULL")
+            db.conn.execute("BEGIN IMMEDIATE")
+            try:
+                result = change(db)
+                db.conn.execute("COMMIT")
+            except BaseException:
+                if db.conn.in_transaction:
+                    db.conn.execute("ROLLBACK")
+                raise
+            self._back_up(db)
+            return result
+
+        return await self._asked(changed)
+
+    def _back_up(self, db: Database) -> None:
+        fresh = self._copy.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        db.conn.execute("VACUUM INTO ?", (str(fresh),))
+        fresh.replace(self._copy)
+
+    async def _asked(self, question: Callable[[Database], T]) -> T:
+        async with self._lock:
+            return await asyncio.to_thread(self._ask, question)
+
+    def _ask(self, question: Callable[[Database], T]) -> T:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                return self._ask_once(question)
+            except StoreDamaged:
+                self._restore()
+                return self._ask_once(question)
+        except OSError as error:
+            raise StoreUnwritable(f"The rules cannot be kept: {error.strerror}.", hint=DISK_HINT) from None
+
+    def _ask_once(self, question: Callable[[Database], T]) -> T:
+        if not self._path.exists() and self._copy.exists():
+            shutil.copy(self._copy, self._path)
+        db = connect(self._path, profile=self._profile)
+        try:
+            rules_migrations.apply(db)
+            return question(db)
+        except sqlite3.Error as error:
+            raise as_store_error(error) from error
+        finally:
+            db.conn.close()
+
+    def _restore(self) -> None:
+        log.error("%s is damaged; it is set aside, and its copy takes its place", self._path)
+        self._path.replace(self._path.with_name(f"{NAME}.damaged-{now_ms()}"))
+        for end in ("-wal", "-shm"):
+            self._path.with_name(NAME + end).unlink(missing_ok=True)
+
+
+def _all(db: Database) -> list[Rule]:
+    rows = db.conn.execute("SELECT id, user, tool, notebook, created_at FROM rules ORDER BY created_at, id")
+    return [Rule(id=row[0], user=row[1], tool=row[2], notebook=row[3], created_at=row[4]) for row in rows]

@@ -1,0 +1,105 @@
+"""What is allowed for good, and what nobody answers: kept by the server, whoever looks."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from jupyter_agent.errors import StoreError
+from jupyter_agent.store.rules import RuleBook
+from tests.clock import HandClock
+from tests.model_server import ModelServer, Reply, Text, ToolUse
+from tests.session.test_host import hosting, viewing
+
+pytestmark = pytest.mark.timeout(60)
+
+
+async def test_a_rule_is_one_for_one_notebook_whatever_its_name(tmp_path: Path) -> None:
+    book = RuleBook(tmp_path)
+    assert await book.list() == []
+    assert not (tmp_path / "rules.db").exists(), "asking makes no file"
+    rule = await book.add("ada", "edit_cell", "a[1]*.ipynb")
+    assert await book.add("ada", "edit_cell", "a[1]*.ipynb") == rule, "twice is once"
+    assert await book.match("ada", "edit_cell", "a[1]*.ipynb", "write") == rule
+    for user, tool, path in (
+        ("bob", "edit_cell", "a[1]*.ipynb"),
+        ("ada", "run_cell", "a[1]*.ipynb"),
+        ("ada", "edit_cell", "a1.ipynb"),
+        ("ada", "edit_cell", "a[1]b.ipynb"),
+    ):
+        assert await book.match(user, tool, path, "write") is None
+    assert await RuleBook(tmp_path).list() == [rule], "another server reads the same book"
+    assert await book.remove(rule.id)
+    assert not await book.remove(rule.id)
+    assert await RuleBook(tmp_path).list() == []
+
+
+async def test_code_runs_unasked_only_in_a_notebook_that_was_named_itself(tmp_path: Path) -> None:
+    book = RuleBook(tmp_path)
+    for tool in ("run_cell", "edit_cell"):
+        await book.add("ada", tool, "a.ipynb")
+    with sqlite3.connect(tmp_path / "rules.db") as db:
+        db.execute("UPDATE rules SET notebook='*'")
+    db.close()
+    assert await book.match("ada", "edit_cell", "b.ipynb", "write") is not None
+    assert await book.match("ada", "run_cell", "b.ipynb", "execute") is None
+
+
+@pytest.mark.parametrize("loss", ["damaged", "gone"])
+async def test_a_lost_book_comes_back_from_its_copy(tmp_path: Path, loss: str) -> None:
+    rule = await RuleBook(tmp_path).add("ada", "edit_cell", "a.ipynb")
+    for end in ("-wal", "-shm"):
+        (tmp_path / f"rules.db{end}").unlink(missing_ok=True)
+    if loss == "gone":
+        (tmp_path / "rules.db").unlink()
+    else:
+        (tmp_path / "rules.db").write_bytes(b"scribble" * 1000)
+    assert await RuleBook(tmp_path).list() == [rule]
+    if loss == "damaged":
+        assert len([name for name in os.listdir(tmp_path) if name.startswith("rules.db.damaged-")]) == 1  # noqa: PTH208 -- what is asked is a matter of a moment
+
+
+async def test_a_book_that_cannot_be_read_means_that_the_user_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "rules.db").mkdir()
+    book = RuleBook(tmp_path)
+    assert await book.match("ada", "edit_cell", "a.ipynb", "write") is None
+    with pytest.raises(StoreError):
+        await book.add("ada", "edit_cell", "a.ipynb")
+
+
+async def test_a_question_that_nobody_answers_in_time_is_a_no_also_while_the_session_sleeps(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    model_server.script([Reply(ToolUse("exit_plan", {"plan": "Do it."})), Reply(Text("Then not."))])
+    clock = HandClock()
+    async with hosting(model_server, tmp_path, approval_expires_s=3600.0, clock=clock) as host:
+        session = await host.create(mode="plan")
+        async with viewing(host, session.id) as view:
+            await view.say("plan")
+            asked = (await view.event("approval.requested"))["d"]["approval"]
+            await view.event("turn.status", status="awaiting")
+            assert asked["expires_at"] - asked["requested_at"] == 3_600_000
+            clock.move(3_700_000)
+            await view.event("turn.ended", outcome="completed")
+            resolved = view.of("approval.resolved")[-1]["d"]
+            assert (resolved["decision"], resolved["by"]) == ("deny", "system")
+            assert "Nobody answered" in resolved["reason"]
+            assert view.tools[0]["state"] == "output-denied"
+            assert "denied this" not in view.tools[0]["error"], "the user did not"
+    assert "Nobody answered in time" in model_server.requests[-1].result_text()
+
+
+async def test_a_question_answered_in_time_rings_no_more(model_server: ModelServer, tmp_path: Path) -> None:
+    model_server.script([Reply(ToolUse("exit_plan", {"plan": "Do it."})), Reply(Text("Done."))])
+    clock = HandClock()
+    async with hosting(model_server, tmp_path, approval_expires_s=60.0, clock=clock) as host:
+        session = await host.create(mode="plan")
+        async with viewing(host, session.id) as view:
+            await view.say("plan")
+            asked = (await view.event("approval.requested"))["d"]["approval"]
+            await view.ask("approval.answer", id=asked["id"], rev=1, decision="allow")
+            await view.event("turn.ended", outcome="completed")
+            assert (await host.get(session.id)).state.jobs == {}
