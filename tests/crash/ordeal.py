@@ -20,13 +20,13 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.model_server import ModelServer
+from tests.model_server import ModelServer, Reply, Request
 from tests.roads import write_notebook
 
 from . import talk
@@ -41,11 +41,13 @@ INTERRUPTED_REASONS = {"interrupted", "stopped"}
 
 @dataclass
 class Fate:
-    """When a life ends: at a commit, or so long after so many frames; never when neither is given."""
+    """When a life ends: at a commit, so long after so many frames, or once the user sees something; else never."""
 
     failpoint: str | None = None
     frames: int | None = None
     delay_s: float = 0.0
+    sees: Callable[[Json], bool] | None = None
+    """Asked of each part that the view holds."""
 
     def __str__(self) -> str:
         return self.failpoint or f"{self.frames} frames and {self.delay_s * 1000:.1f} ms"
@@ -131,6 +133,10 @@ class Ordeal:
         """Kill after so many frames and a moment. The moment is the point: it is chosen, not waited for."""
 
         async def kill() -> None:
+            if (sees := fate.sees) is not None:
+                while not any(map(sees, parts_of(self.user.view))):
+                    await self.user.changed()
+                self._place.kill()
             if fate.frames is not None:
                 start = len(self.user.frames)
                 while len(self.user.frames) - start < fate.frames:
@@ -304,10 +310,10 @@ class Ordeal:
 
 
 @asynccontextmanager
-async def talking() -> AsyncGenerator[ModelServer]:
+async def talking(says: Callable[[Request], Reply] = talk.answer) -> AsyncGenerator[ModelServer]:
     """Claude's side of the conversation; it outlives every death."""
     with ModelServer() as claude:
-        claude.default = talk.answer
+        claude.default = says
         yield claude
 
 

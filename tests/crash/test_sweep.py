@@ -74,14 +74,6 @@ async def live(zygote: Zygote, folder: Path, *fates: Fate) -> Report:
 
 
 @pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    """Where the hosts come from."""
-    made = Zygote()
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
 def tally() -> Iterator[Tally]:
     """What became of whom."""
     made = Tally()

@@ -1,0 +1,176 @@
+"""The failures that other agents are known for, by number: what a crash does to a conversation, and where the rest is.
+
+Each conversation here is the whole one of ``talk``, and ``Ordeal`` holds all of
+its promises; a test adds what its failure is about.
+"""
+
+# What it reads is JSON that may be anything: types would be claims.
+# pyright: basic
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.model_server import ModelServer, Reply, Request, Stall, Text, ToolUse
+
+from . import talk
+from .ordeal import Fate, Ordeal, Report, new_notebook, talking
+from .places import ForkedHost, Zygote
+from .user import User
+
+Json = dict[str, Any]
+ROOT = Path(__file__).parents[1]
+
+forked = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows")
+
+ELSEWHERE = {
+    "2, a view cut off at any event comes back to the same story": (
+        "conversations/test_resume.py::test_cut_off_after_any_event_a_view_comes_back_to_the_same_story"
+    ),
+    "4, the API takes every history": "session/test_any_order.py::TestAnyOrder",
+    "5, an error before the first byte ends the turn": (
+        "conversations/test_conversation.py::test_a_fault_of_the_model_ends_the_turn_with_its_request_id"
+    ),
+    "5, a turn goes on when its view leaves": "hosts/test_socket.py::test_a_turn_goes_on_when_its_view_leaves",
+    "6, a command repeated": "conversations/test_conversation.py::test_the_same_command_twice_has_one_effect",
+    "6, parallel calls": "session/test_hostile_model.py::test_hundreds_of_calls_at_once_are_all_answered",
+    "7, the queue waits": "conversations/test_conversation.py::test_what_is_said_meanwhile_waits_its_turn",
+    "7, the queue pauses": "conversations/test_conversation.py::test_a_queue_pauses_on_stop_and_goes_on_when_told",
+    "8, stop keeps what was said": (
+        "conversations/test_conversation.py::test_stop_keeps_what_was_said_and_comes_too_late_only_once"
+    ),
+    "9, two tabs answer": "conversations/test_approvals.py::test_a_question_answered_by_two_views_at_once_runs_once",
+    "10, large rows": ("session/test_large.py::test_a_history_beyond_a_rows_size_is_resent_verbatim_after_a_restart"),
+    "j1, a flooded iopub": "hosts/test_outbox.py::test_no_more_than_fifty_messages_a_second_leave",
+    "j2, a busy kernel": "hosts/test_relay.py::test_frames_and_stop_pass_a_busy_kernel",
+    "j2, a restarted kernel": "hosts/test_relay.py::test_after_a_kernel_restart_a_new_panel_finds_the_same_session",
+    "j3, two servers": (
+        "session/test_two_servers.py::test_the_second_server_takes_a_session_over_and_the_first_shows_it_from_then_on"
+    ),
+    "j4, a full disk": "session/test_damage.py::test_a_full_disk_is_told_and_the_turn_ends_once_there_is_room",
+    "j4, a network disk": "session/test_two_servers.py::test_on_a_network_a_living_owner_is_known_by_its_heartbeat",
+    "j6, surfaces agree": (
+        "conversations/test_conversation.py::test_a_second_view_is_told_the_story_the_first_one_saw"
+    ),
+    "j7, versions that share nothing": "hosts/test_socket.py::test_a_hello_without_a_common_version_ends_the_socket",
+    "j8, going back": "session/test_snapshots.py::test_going_back_shows_every_view_the_session_as_it_was",
+}
+
+
+@pytest.mark.parametrize("failure", ELSEWHERE)
+def test_it_is_tested_where_the_index_says(failure: str) -> None:
+    file, _, name = ELSEWHERE[failure].partition("::")
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    names |= {
+        node.targets[0].id
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    assert name in names
+
+
+class Once:
+    """Claude says this first, and from the second request on what ``talk`` says."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply: Reply | None = reply
+
+    def __call__(self, request: Request) -> Reply:
+        reply, self._reply = self._reply, None
+        return reply or talk.answer(request)
+
+
+async def live(
+    zygote: Zygote, folder: Path, *fates: Fate, says: Callable[[Request], Reply] = talk.answer, **settings: Any
+) -> tuple[Report, User, ModelServer]:
+    name = new_notebook(folder)
+    async with talking(says) as claude:
+        place = ForkedHost(zygote, folder, claude, **settings)
+        try:
+            ordeal = Ordeal(place, claude, name)
+            return await ordeal.go(*fates), ordeal.user, claude
+        finally:
+            place.close()
+
+
+def wishes_answered_once(user: User) -> None:
+    """One answer for each wish, in the order of the wishes."""
+    asked = [m["id"] for m in user.view["messages"] if m["role"] == "user"]
+    answered = [m["parent_id"] for m in user.view["messages"] if m["role"] == "assistant"]
+    assert asked == answered == list(user.ids.values())
+
+
+@forked
+async def test_1_killed_in_the_middle_of_a_text(zygote: Zygote, tmp_path: Path) -> None:
+    says = Once(Reply(Text("It begins, ", "and it is ", Stall())))
+    fate = Fate(sees=lambda part: part["type"] == "text" and "begins" in part["text"] and part["state"] == "streaming")
+    report, user, _ = await live(zygote, tmp_path, fate, says=says)
+    assert report.deaths[0].wish == "first"
+    answer = next(m for m in user.view["messages"] if m["role"] == "assistant")
+    assert answer["parts"][0]["text"].startswith("It begins, ")
+    assert answer["parts"][0]["state"] == "done"
+
+
+@forked
+async def test_1_killed_in_the_middle_of_a_calls_input(zygote: Zygote, tmp_path: Path) -> None:
+    cut = ToolUse("insert_cell", {"source": "# cut toolu_cut", "after": "first"}, id="toolu_cut", halfway=Stall())
+    fate = Fate(sees=lambda part: part["type"] == "tool" and "source" in (part.get("input_json") or ""))
+    report, user, claude = await live(zygote, tmp_path, fate, says=Once(Reply(Text("I write. "), cut)))
+    assert report.deaths[0].wish == "first"
+    part = next(p for m in user.view["messages"] for p in m["parts"] if p.get("tool_call_id") == "toolu_cut")
+    assert (part["state"], part["reason"]) == ("output-error", "never_ran")
+    assert not any("toolu_cut" in str(request.messages) for request in claude.requests), "half a call was sent back"
+
+
+@forked
+@pytest.mark.parametrize("point", ["after_commit:tool_executing:3", "before_commit:tool_result:3"])
+async def test_1_killed_while_a_tool_runs(zygote: Zygote, tmp_path: Path, point: str) -> None:
+    report, _, claude = await live(zygote, tmp_path, Fate(point))
+    assert report.deaths[0].wish == "first"
+    told = [block for request in claude.requests for block in request.tool_results]
+    assert any("may or may not have completed" in str(block["content"]) for block in told), "Claude was not told"
+
+
+@forked
+@pytest.mark.parametrize("point", ["after_commit:step_started", "after_commit:delta:2", "before_commit:turn_ended"])
+async def test_3_an_orphaned_answer_stays_one_message(zygote: Zygote, tmp_path: Path, point: str) -> None:
+    _, user, _ = await live(zygote, tmp_path, Fate(point))
+    wishes_answered_once(user)
+
+
+@forked
+@pytest.mark.parametrize("place", ["before", "after"])
+async def test_7_killed_between_a_turns_end_and_the_next(zygote: Zygote, tmp_path: Path, place: str) -> None:
+    _, user, _ = await live(zygote, tmp_path, Fate(f"{place}_commit:turn_ended"))
+    wishes_answered_once(user)
+
+
+@forked
+async def test_8_killed_while_stopping_a_turn_is_stopped_with_what_it_said(zygote: Zygote, tmp_path: Path) -> None:
+    report, user, _ = await live(zygote, tmp_path, Fate("after_commit:stopping"))
+    assert report.outcomes["stopped"] == "stopped"
+    answer = next(m for m in user.view["messages"] if m["parent_id"] == user.ids["stopped"])
+    assert "".join(part["text"] for part in answer["parts"]).startswith("It goes on ")
+
+
+@forked
+async def test_9_a_question_outlives_three_deaths_and_its_call_runs_once(zygote: Zygote, tmp_path: Path) -> None:
+    fates = [Fate("after_commit:approval_requested"), Fate("before_commit:approval_resolved"), Fate(frames=3)]
+    report, _, claude = await live(zygote, tmp_path, *fates)
+    assert report.deaths[0].wish == "first"
+    told = [str(block["content"]) for request in claude.requests for block in request.tool_results]
+    assert any("denied this call" in text for text in told), "Claude was not told of the denial"
+
+
+@forked
+async def test_10_a_session_that_sleeps_whenever_it_may_tells_the_same_story(zygote: Zygote, tmp_path: Path) -> None:
+    report, user, _ = await live(zygote, tmp_path, idle_s=0.001)
+    assert [report.outcomes[name] for name in talk.ALL] == ["complete", "complete", "stopped", "complete", "complete"]
+    wishes_answered_once(user)
