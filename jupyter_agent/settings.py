@@ -81,6 +81,8 @@ class Settings:
     recovery: str = "auto"
     """``auto``: go on if the user was here lately; ``ask``: show Continue; ``never``: nor that on its own."""
     recovery_window_s: float = 900.0
+    recovery_backoff_s: float = 2.0
+    """The pause before a turn is taken up; twice as long each time, 5 minutes at most."""
     max_recoveries: int = 10
     max_interruptions: int = 5
     recovery_stall_s: float = 300.0
@@ -108,3 +110,7 @@ class Settings:
     def message_room(self) -> int:
         """How much of a message's parts a frame shows, in bytes of JSON."""
         return self.frame_bytes // 2
+
+    def recovery_delay(self, attempt: int) -> float:
+        """Return how long to wait before a turn is taken up for the ``attempt``-th time in a row."""
+        return min(self.recovery_backoff_s * 2.0 ** (max(attempt, 1) - 1), 300.0)

@@ -267,7 +267,7 @@ class ClaudeModel:
         missing = self._missing.get(request.model, set[Feature]())
         if fault.code == "auth" and self._own_endpoint() and "bearer" not in missing and fault.detail:
             return "bearer"
-        if fault.code != "invalid_request" or fault.bad_thinking:
+        if fault.code not in ("invalid_request", "bad_history") or fault.bad_thinking:
             return None
         sent: dict[Feature, bool] = {
             "thinking": True,

@@ -106,6 +106,9 @@ _TOO_LONG = re.compile(
     r"prompt is too long|exceeds? (?:the )?(?:model's )?(?:maximum )?context|context (?:window|length)", re.I
 )
 _BAD_THINKING = re.compile(r"^messages\.\d+.*thinking|invalid `?signature`?", re.I | re.S)
+_BAD_HISTORY = re.compile(
+    r"^messages(?:\.\d+|:)|`?tool_use`? ids|tool_result|prefill|must end with a user message|roles must alternate", re.I
+)
 _NO_CREDIT = re.compile(r"credit balance|billing", re.I)
 
 
@@ -255,10 +258,15 @@ def _refined(kind: str, detail: str, model: str) -> _Words:
         )  # fmt: skip
     if kind in ("invalid_request_error", "permission_error") and _NO_CREDIT.search(detail):
         return _WORDS["billing_error"]
+    if kind == "invalid_request_error" and _BAD_HISTORY.search(detail):
+        return _Words(
+            "bad_history", "Claude's API refused the conversation so far.", "Start a new session; this one stays.",
+            retryable=False,
+        )  # fmt: skip
     return words
 
 
-_TELLING = {"invalid_request", "permission", "server_error", "conflict"}
+_TELLING = {"invalid_request", "bad_history", "permission", "server_error", "conflict"}
 """Codes whose sentence is too general without the endpoint's own words."""
 
 

@@ -65,7 +65,15 @@ class Ledger(Protocol):
         ...
 
     async def history(self) -> list[ApiMessage]:
-        """Return the API's history so far, verbatim."""
+        """Return the API's history so far, as the API takes it (``agent.repair``)."""
+        ...
+
+    def mend(self) -> bool:
+        """The history was refused: from now on send it in a plainer form; False when there is none."""
+        ...
+
+    def steer(self) -> bool:
+        """Put what the user said meanwhile into the turn; False when that is nothing."""
         ...
 
     def context(self, call: Call) -> ToolContext:

@@ -6,7 +6,8 @@
     ─────────────────────────────────────    ──────────────────────────────────────────────
     calls not all settled                    gate each; ask the user → rest: Awaiting
                                              run in order, intent before, result after
-    calls settled, not answered              put the results into the history
+    calls settled, not answered              put the results into the history, then what the user
+                                             said meanwhile to steer
     step complete, nothing to run            rest: Ended(completed)
     max_steps reached                        rest: Ended(step_limit)
     otherwise                                ask the model for the next step
@@ -60,12 +61,13 @@ async def run_turn(ledger: Ledger, model: Model, toolbox: Toolbox, *, max_steps:
             if not await run_calls(ledger, toolbox):
                 return Awaiting()
             await ledger.answer()
+            ledger.steer()
         if ledger.stop_reason is not None and not _goes_on(ledger):
             return _rest_after(ledger)
         if ledger.step >= max_steps:
             return Ended(outcome="step_limit")
         failure = await ask_model(ledger, model, toolbox)
-        if failure is not None:
+        if failure is not None and not (failure.code == "bad_history" and ledger.mend()):
             return Ended(outcome="failed", error=failure)
 
 

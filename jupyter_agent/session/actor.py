@@ -76,7 +76,7 @@ from ..store.owning import Server
 from ..store.profile import Profile, profile_of
 from ..store.rules import RuleBook
 from ..store.store import SessionStore
-from ..store.writes import PutBlocks, PutSession
+from ..store.writes import PutBlocks, PutMeta, PutSession, Write
 from ..tools.toolbox import Toolbox
 from . import approvals, branches, ending, queueing, recovery, tasks
 from .catching_up import what_was_missed
@@ -123,6 +123,7 @@ class SessionActor:
         hint: Callable[[Frame], None],
         changed: Callable[[SessionActor, list[Recorded]], None],
         failed: Callable[[SessionActor, StoreError], None],
+        watched: Callable[[], bool] = lambda: False,
     ) -> None:
         self.id = session_id
         self.services = services
@@ -131,6 +132,7 @@ class SessionActor:
         self._emit = emit
         self._hint = hint
         self._changed = changed
+        self._watched = watched
         self.journal = Journal(
             store,
             thread,
@@ -145,6 +147,7 @@ class SessionActor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn_task: asyncio.Task[None] | None = None
         self.stopping = False
+        self.leaving = False
         self.used_at = asyncio.get_running_loop().time()
 
     # -- life ----------------------------------------------------------------------
@@ -162,18 +165,8 @@ class SessionActor:
             thread.shutdown(wait=False)
             raise
         actor = cls(session_id, services, store, thread, loaded, **outlets)
-        actor.resume()
+        recovery.take_up(actor)
         return actor
-
-    def resume(self) -> None:
-        """Settle what a former owner left running; a turn that awaits the user goes on waiting."""
-        turn = self.state.turn
-        if turn is None:
-            return
-        # A call that ran beside the question was cut off, and nobody knows how far it came: it is not run again.
-        if turn.status != "awaiting" or any(call.state == "executing" for call in self.state.calls):
-            outcome: OutcomeKind = "stopped" if turn.status == "stopping" else "interrupted"
-            self.end_turn(outcome, resume_queue=False)
 
     async def at_rest(self, within: float = 10.0) -> None:
         """Wait until no turn runs here, at most so many seconds."""
@@ -187,6 +180,7 @@ class SessionActor:
 
     async def sleep(self, why: AgentError | None = None) -> None:
         """Commit, close the database, end. Whoever still asks is told ``why``."""
+        self.leaving = True
         self._inbox.stop(why)
         if self._turn_task is not None:
             self._turn_task.cancel()
@@ -287,7 +281,7 @@ class SessionActor:
             case QueueEdit() | QueueRemove() | QueueReorder() | QueueSendNow() | QueueResume() as command:
                 return queueing.handle(self, command)
             case TurnContinue() as command:
-                return recovery.go_on(self, command)
+                return recovery.go_on(self, command, user=envelope.user)
             case SessionClear() | SessionRewind() | SessionFork() | TurnRetry() as command:
                 return branches.handle(self, command)
             case TaskCreate() | TaskUpdate() | TaskRun() as command:
@@ -398,7 +392,7 @@ class SessionActor:
             parent_id=message_id,
             created_at=now,
         )
-        note = {"type": "text", "text": self._note(turn.mode, lines)}
+        note = {"type": "text", "text": self.note(turn.mode, lines)}
         blocks = PutBlocks(turn_id=turn_id, step=0, ord=0, role="user", content=[*said, note])
         events: list[Any] = [MessageAdded(message=said_by_user), TurnStarted(turn=turn), MessageAdded(message=answer)]
         if not state.session.title and (title := title_of(parts)):
@@ -408,7 +402,7 @@ class SessionActor:
         self.journal.record(*events, writes=[blocks], full=True, then=self._run_when_stored)
         self.put_facts()
 
-    def _note(self, mode: Mode, more: Sequence[str]) -> str:
+    def note(self, mode: Mode, more: Sequence[str] = ()) -> str:
         """What the model should know of now. It trails the message and is never edited later."""
         state = self.state
         lines = [f"Mode: {mode.capitalize()}.", *more]
@@ -420,6 +414,10 @@ class SessionActor:
         elif last is not None and last.outcome in ("failed", "interrupted"):
             lines.append("The previous reply broke off where it ends.")
         return "<context>\n" + "\n".join(lines) + "\n</context>"
+
+    def run_when_stored(self) -> None:
+        """Enter the turn once everything recorded so far is on disk."""
+        self.journal.record(then=self._run_when_stored)
 
     def _run_when_stored(self, error: StoreError | None) -> None:
         if error is None:
@@ -435,6 +433,7 @@ class SessionActor:
         ledger = self.ledger()
         rest: Awaiting | Ended
         try:
+            await self._catch_breath()
             rest = await run_turn(ledger, services.model, services.toolbox, max_steps=services.settings.max_steps)
         except asyncio.CancelledError:
             if not self.stopping:
@@ -455,6 +454,21 @@ class SessionActor:
                 self._await_or_go_on()
             case Ended(outcome=outcome, error=error):
                 self.end_turn(outcome, error=error)
+
+    async def _catch_breath(self) -> None:
+        """Give pages time to come back, and whatever stopped the server time to pass."""
+        turn = self.state.turn
+        if turn is None or turn.status != "recovering":
+            return
+        await asyncio.sleep(self.services.settings.recovery_delay(turn.attempt))
+        self.journal.record(TurnStatusChanged(status="running", attempt=turn.attempt))
+
+    def seen(self) -> list[Write]:
+        """Return the note that the user is here, while somebody looks: recovery asks for it."""
+        if not self._watched():
+            return []
+        self.state.seen_at = now_ms()
+        return [PutMeta(key="seen_at", value=self.state.seen_at)]
 
     def ledger(self) -> TurnLedger:
         """Return the live turn as the loop sees it."""

@@ -62,7 +62,7 @@ def end(actor: SessionActor, outcome: OutcomeKind, error: TurnError | None) -> N
             outcome=outcome,
             error=error,
             usage=state.usage,
-            message_ids=[message.id],
+            message_ids=list(state.message_ids),
             ended_at=now_ms(),
         ),
         writes=list(_answers(state, outcome)),

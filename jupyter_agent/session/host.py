@@ -41,6 +41,7 @@ from ..protocol.events import Ack, Error, Pong, Welcome
 from ..protocol.frames import VERSION, Recorded
 from ..protocol.plain import to_plain
 from ..settings import Settings
+from ..store.marks import marked, unmark
 from ..store.owning import Server
 from ..store.profile import Profile, profile_of
 from ..store.rules import RuleBook
@@ -200,6 +201,21 @@ class SessionHost:
         # Shielded: one caller that gives up must not take the session from the others.
         return await asyncio.shield(room.waking)
 
+    async def wake_unfinished(self) -> None:
+        """Wake every session that a former server left in the middle of something, a few at a time."""
+
+        async def wake(session_id: str) -> None:
+            async with self._few:
+                try:
+                    await self.get(session_id)
+                except SessionNotFound:
+                    unmark(self.settings.data_dir / "sessions" / session_id)
+                except AgentError as error:
+                    log.warning("Session %s could not be taken up: %s", session_id, error.message)
+
+        names = await asyncio.to_thread(marked, self.settings.data_dir)
+        await asyncio.gather(*(wake(name) for name in names))
+
     async def _wake(self, room: Room) -> SessionActor:
         try:
             async with room.lock, asyncio.timeout(self.settings.activate_timeout_s):
@@ -232,6 +248,7 @@ class SessionHost:
             hint=room.hint,
             changed=self.changed,
             failed=partial(self._failed, room),
+            watched=lambda: bool(room.connections),
         )
 
     def why_only_look(self, session_id: str) -> AgentError | None:
@@ -248,7 +265,8 @@ class SessionHost:
         self._spawn(self._bury(room, actor))
         for connection in list(room.connections):
             connection.send(Error(code=error.code, message=error.message, hint=error.hint))
-            connection.resync("gap")
+        # Views that come back wake the session: as long as it goes on failing, not in a circle.
+        asyncio.get_running_loop().call_later(room.next_pause(), room.resync, "gap")
 
     async def _bury(self, room: Room, actor: SessionActor) -> None:
         async with room.lock:

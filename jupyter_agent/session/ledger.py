@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..agent.model import ApiMessage, Block
 from ..agent.prompt import system_prompt
+from ..agent.repair import MOST_LEVEL, repair
 from ..protocol.content import (
     TERMINAL_TOOL_STATES,
     Approval,
@@ -34,6 +35,7 @@ from ..protocol.content import (
 from ..protocol.cut import size
 from ..protocol.events import (
     ApprovalRequested,
+    Event,
     Notice,
     PartAdded,
     PartDelta,
@@ -48,7 +50,7 @@ from ..protocol.ids import new_id, now_ms
 from ..store import reading
 from ..store.writes import Call, Job, Permission, PutBlocks, PutCall, PutMeta, UsePermission
 from ..tools.tool import ToolContext
-from . import jobs, tasks
+from . import jobs, steering, tasks
 from .large import cut_preview, cut_tool
 from .permissions import ASKED_EACH_TIME, EXPIRE, edited_note, expiry_of, input_hash, notebook_of
 
@@ -117,8 +119,8 @@ class TurnLedger:
 
     @property
     def _message_id(self) -> str:
-        assert self._state.turn is not None
-        return self._state.turn.message_id
+        assert self._state.message is not None
+        return self._state.message.id
 
     async def permission(self, call: Call) -> Permission | None:
         """Return what the user said to this very call, or once and for all to such calls; None when nothing."""
@@ -147,18 +149,29 @@ class TurnLedger:
         return self._state.prefix["system"], self._state.prefix["tools"]
 
     async def history(self) -> list[ApiMessage]:
-        """Return the API's history, verbatim, neighbours of one role merged."""
+        """Return the API's history, verbatim, neighbours of one role merged, what a crash left open closed."""
         await self._journal.committed()
         rows = await self._journal.read(lambda store: reading.api_history(store.db.conn, store.blobs))
-        merged: list[ApiMessage] = []
-        for role, content in rows:
-            if not content:
-                continue
-            if merged and merged[-1].role == role:
-                merged[-1].content.extend(content)
-            else:
-                merged.append(ApiMessage(role="user" if role == "user" else "assistant", content=list(content)))
-        return merged
+        said = [ApiMessage(role="user" if role == "user" else "assistant", content=content) for role, content in rows]
+        return repair(said, self._state.repair_level, paused=self._state.stop_reason == "pause_turn")
+
+    def mend(self) -> bool:
+        """The history was refused: send a plainer one from now on; False when there is none."""
+        level = self._state.repair_level
+        if level >= MOST_LEVEL:
+            # Not even plain text was taken, so the fault was not in its form.
+            self._remember_level(0)
+            return False
+        self._remember_level(level + 1)
+        return True
+
+    def _remember_level(self, level: int) -> None:
+        self._state.repair_level = level
+        self._journal.record(writes=[PutMeta(key="repair_level", value=level)])
+
+    def steer(self) -> bool:
+        """Put what the user said meanwhile into the turn; False when that is nothing."""
+        return steering.take(self._actor)
 
     def context(self, call: Call) -> ToolContext:
         """Return what the tool may touch."""
@@ -292,17 +305,18 @@ class TurnLedger:
         step, turn_id = self.step, self._turn_id
         placed = [replace(call, turn_id=turn_id) for call in calls]
         blocks = [PutBlocks(turn_id=turn_id, step=step, ord=0, role="assistant", content=content)] if content else []
-        self._journal.record(
-            StepEnded(step=step, stop_reason=stop_reason, usage=usage, request_id=request_id),
-            writes=[*blocks, *(PutCall(call=call) for call in placed)],
-        )
+        events: list[Event] = [StepEnded(step=step, stop_reason=stop_reason, usage=usage, request_id=request_id)]
+        if self._state.turn is not None and self._state.turn.attempt:
+            events.append(TurnStatusChanged(status=self._state.turn.status, attempt=0))
+        self._journal.record(*events, writes=[*blocks, *(PutCall(call=call) for call in placed), *self._actor.seen()])
         self._state.calls = placed
         await self._journal.committed()
 
     async def cut_step(self, content: list[Block]) -> None:
         """Store what may go into the history of an answer that broke off."""
         # Stopped in the moment after the answer was complete: then it did not break off.
-        if content and self._state.stop_reason is None:
+        # When the server goes, whoever wakes the session next decides what becomes of it.
+        if content and self._state.stop_reason is None and not self._actor.leaving:
             blocks = PutBlocks(turn_id=self._turn_id, step=self.step, ord=0, role="assistant", content=content)
             self._journal.record(writes=[blocks])
 
@@ -370,7 +384,7 @@ class TurnLedger:
         reason: ToolReason | None = None,
     ) -> None:
         """Write the result."""
-        self._settle(call, state=state, content=content, display=display, reason=reason)
+        self.record_result(call, state=state, content=content, display=display, reason=reason)
         await self._journal.committed()
 
     def deny(self, call: Call, reason: str | None, *, by_user: bool = True) -> None:
@@ -378,13 +392,14 @@ class TurnLedger:
         said = f" They said: {reason}" if reason else ""
         text = f"The user denied this call; it did not run.{said}" if by_user else f"{reason} The call did not run."
         shown = DisplayText(text=f"Denied: {reason}" if reason else "Denied.")
-        self._settle(
+        self.record_result(
             call, state="output-denied", content=[{"type": "text", "text": text}], display=[shown], reason="denied"
         )
 
-    def _settle(
+    def record_result(
         self, call: Call, *, state: ToolState, content: list[Block], display: list[Display], reason: ToolReason | None
     ) -> None:
+        """Let the call have ended so."""
         failed = state != "output-available"
         permission = self._state.permissions.get(call.id)
         if permission is not None and permission.edited and state != "output-denied":
@@ -394,6 +409,7 @@ class TurnLedger:
             # The API takes nothing but text in an error; a failed run that drew a picture says so in its text.
             result["is_error"] = True
         self.put_call(replace(call, state="done", result=result, ended_at=now_ms()))
+        self._journal.record(writes=self._actor.seen())
         texts = [str(block["text"]) for block in content if block.get("type") == "text"]
         self.tool_state(
             call.part_id,

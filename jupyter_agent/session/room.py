@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ..errors import AgentError
 from ..protocol.events import TurnEnded, TurnStarted
@@ -28,6 +29,8 @@ class Room:
     only_look: AgentError | None = None
     looking_out: asyncio.Task[None] | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    failures: int = 0
+    """Commits that failed in a row."""
     in_turn: bool = False
     """A turn runs or awaits, as far as the host knows without asking the session."""
     lively_until: float = float("-inf")
@@ -52,12 +55,23 @@ class Room:
     def emit(self, events: list[Recorded], frame: Frame) -> None:
         """Pass a commit to every view; one that fails does not keep it from the others."""
         self.seq = events[-1].seq
+        self.failures = 0
         self.lively_until = asyncio.get_running_loop().time() + _LINGER_S
         for recorded in events:
             if isinstance(recorded.event, TurnStarted | TurnEnded):
                 self.in_turn = isinstance(recorded.event, TurnStarted)
         for connection in list(self.connections):
             connection.emit(events, frame)
+
+    def next_pause(self) -> float:
+        """Return how many seconds to wait after one more failed commit: none at first, 30 at most."""
+        self.failures += 1
+        return 0.0 if self.failures == 1 else min(2.0 ** (self.failures - 2), 30.0)
+
+    def resync(self, reason: Literal["slow", "gap", "epoch", "migrated"]) -> None:
+        """Have every view start over."""
+        for connection in list(self.connections):
+            connection.resync(reason)
 
     def hint(self, frame: Frame) -> None:
         """Pass on something that has no place in the order."""

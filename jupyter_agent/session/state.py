@@ -98,7 +98,14 @@ class State:
     step_parts: list[str] = field(default_factory=list[str])
     usage: Usage = field(default_factory=Usage)
     stop_reason: str | None = None
+    message_ids: list[str] = field(default_factory=list[str])
+    """Messages that the live turn has written; more than one when it was steered."""
+    spoken_step: int = 0
     answered_step: int = 0
+    interrupted: int = 0
+    cuts: int = 0
+    repair_level: int = 0
+    seen_at: int = 0
     calls: list[Call] = field(default_factory=list[Call])
     queue: list[QueueItem] = field(default_factory=list[QueueItem])
     paused: bool = False
@@ -135,6 +142,8 @@ class State:
             left_plan=loaded.left_plan,
             start_next=loaded.start_next,
             jobs={job.id: job for job in loaded.jobs},
+            repair_level=loaded.repair_level,
+            seen_at=loaded.seen_at,
         )
         if snap["turn"] is not None:
             state.load_turn(loaded)
@@ -148,7 +157,10 @@ class State:
         for part in message.parts:
             self._open_part(part)
         self.usage = sum((Usage(**usage) for usage in loaded.turn_usage), Usage())
-        self.answered_step = loaded.answered_step
+        self.message_ids = list(loaded.message_ids)
+        self.spoken_step, self.answered_step = loaded.spoken_step, loaded.answered_step
+        self.interrupted, self.cuts = loaded.interrupted, loaded.cuts
+        self.step_parts = list(loaded.step_parts)
         self.calls = loaded.calls
         self.permissions = loaded.permissions
         if loaded.step is not None and loaded.step.closed:
@@ -184,6 +196,16 @@ class State:
                     yield part
                 case _:
                     pass
+
+    @property
+    def step_is_open(self) -> bool:
+        """Whether the newest step's answer is not complete; true before the first step."""
+        return self.stop_reason is None
+
+    def reopen_step(self) -> None:
+        """Let the next request be the newest step once more: it left nothing in the history."""
+        if self.turn is not None and self.turn.step > 0:
+            self.turn = replace(self.turn, step=self.turn.step - 1)
 
     def call(self, call_id: str) -> Call | None:
         """Return a call of the newest step."""
@@ -236,7 +258,7 @@ class State:
                 self.turn = replace(self.turn, step=step)
                 self.stop_reason, self.calls, self.step_parts = None, [], []
             case StepEnded(stop_reason=stop_reason, usage=usage):
-                self.stop_reason = stop_reason
+                self.stop_reason, self.cuts = stop_reason, 0
                 self.usage = self.usage + usage
             case _:
                 pass
@@ -247,8 +269,8 @@ class State:
                 for part_id in parts:
                     self.parts[part_id] = replace(self.part(part_id), superseded=True)  # type: ignore[call-arg] -- text, reasoning and tool parts have it
                 self.step_parts = []
-            case MessageAdded(message=message) if message.role == "assistant":
-                self.message = replace(message, parts=[])
+            case MessageAdded(message=message) if message.role == "assistant" and self._is_live(message):
+                self._begin_message(message)
             case MessageUpdated(message=message) if self.message and message.id == self.message.id:
                 self.message = replace(message, parts=[])
             case PartAdded(part=part):
@@ -280,8 +302,17 @@ class State:
     def _start_turn(self, turn: Turn) -> None:
         self.turn, self.message = turn, None
         self.parts, self.texts, self.step_parts, self.calls = {}, {}, [], []
-        self.usage, self.stop_reason, self.answered_step = Usage(), None, 0
+        self.usage, self.stop_reason, self.message_ids = Usage(), None, []
+        self.spoken_step = self.answered_step = self.interrupted = self.cuts = 0
         self.permissions = {}
+
+    def _is_live(self, message: Message) -> bool:
+        return self.turn is not None and message.turn_id == self.turn.id
+
+    def _begin_message(self, message: Message) -> None:
+        self.message = replace(message, parts=[])
+        self.message_ids.append(message.id)
+        self.parts, self.texts, self.step_parts = {}, {}, []
 
     def _end_turn(self, event: TurnEnded) -> None:
         self.last_outcome = event

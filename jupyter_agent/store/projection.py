@@ -85,6 +85,7 @@ def _turns(conn: sqlite3.Connection, at: Recorded) -> None:
                 "UPDATE steps SET request_id=?, stop_reason=?, usage=?, closed=1 WHERE turn_id=? AND step=?",
                 (event.request_id, event.stop_reason, dump_json(to_plain(event.usage)), at.turn, event.step),
             )
+            conn.execute("UPDATE turns SET cuts=0 WHERE id=?", (at.turn,))
         case _:
             pass
 

@@ -42,8 +42,19 @@ class Loaded:
     ep: str
     seq: int
     snapshot: Wire
+    message_ids: list[str]
+    """What the live turn has written; more than one message when it was steered."""
     step: Step | None
+    step_parts: list[str]
+    """Parts of the newest step's newest attempt."""
+    spoken_step: int
+    """The newest step whose answer is in the API's history, complete or cut; 0 for none."""
     answered_step: int
+    interrupted: int
+    cuts: int
+    seen_at: int
+    """When the user was last here, as far as the database knows."""
+    repair_level: int
     calls: list[Call]
     turn_usage: list[Wire]
     queue_rev: int
@@ -60,16 +71,26 @@ def load(conn: sqlite3.Connection, blobs: Blobs) -> Loaded:
     """Read what a session is in the middle of. Raises ``StoreDamaged``."""
     snap = snapshot(conn, page=1, page_bytes=0)
     turn = snap["turn"]
+    message_ids: list[str] = []
     if turn is not None:
-        snap["messages"] = _messages(conn, "WHERE m.id=?", (turn["message_id"],))
+        message_ids = _turn_messages(conn, turn)
+        snap["messages"] = _messages(conn, "WHERE m.id=?", (message_ids[-1],))
     queue = _meta(conn, "queue", {"rev": 0})
     step = _last_step(conn, turn["id"]) if turn else None
+    counts = conn.execute("SELECT interrupted, cuts FROM turns WHERE live = 1").fetchone() or (0, 0)
     return Loaded(
         ep=epoch(conn),
         seq=snap["as_of"],
         snapshot=snap,
+        message_ids=message_ids,
         step=step,
-        answered_step=_answered_step(conn, turn["id"]) if turn else 0,
+        step_parts=_step_parts(conn, turn["id"]) if turn else [],
+        spoken_step=_newest_step(conn, turn["id"], ord_=0) if turn else 0,
+        answered_step=_newest_step(conn, turn["id"], ord_=1) if turn else 0,
+        interrupted=counts[0],
+        cuts=counts[1],
+        seen_at=_seen_at(conn),
+        repair_level=int(_meta(conn, "repair_level", 0)),
         calls=_calls(conn, blobs, turn["id"], step.step) if turn and step else [],
         turn_usage=_usages(conn, turn["id"]) if turn else [],
         queue_rev=queue["rev"],
@@ -80,6 +101,14 @@ def load(conn: sqlite3.Connection, blobs: Blobs) -> Loaded:
         start_next=_meta(conn, "start_next"),
         jobs=_jobs(conn),
     )
+
+
+def under_way(conn: sqlite3.Connection) -> bool:
+    """Tell whether a turn is live or a message waits for its own."""
+    if conn.execute("SELECT 1 FROM turns WHERE live = 1").fetchone() is not None:
+        return True
+    waits = conn.execute("SELECT 1 FROM queue LIMIT 1").fetchone() is not None
+    return waits and not _meta(conn, "queue", {"paused": False})["paused"]
 
 
 def epoch(conn: sqlite3.Connection) -> str:
@@ -384,10 +413,39 @@ def _last_step(conn: sqlite3.Connection, turn_id: str) -> Step | None:
     return Step(step=row[0], model=row[1], closed=bool(row[2]), stop_reason=row[3]) if row else None
 
 
-def _answered_step(conn: sqlite3.Connection, turn_id: str) -> int:
-    """Return the newest step whose tool results went into the API's history, 0 when none did."""
-    row = conn.execute("SELECT coalesce(max(step), 0) FROM api_blocks WHERE turn_id=? AND ord=1", (turn_id,)).fetchone()
+def _newest_step(conn: sqlite3.Connection, turn_id: str, *, ord_: int) -> int:
+    """Return the newest step with an answer (0) or its results (1) in the API's history, 0 when there is none."""
+    row = conn.execute(
+        "SELECT coalesce(max(step), 0) FROM api_blocks WHERE turn_id=? AND ord=?", (turn_id, ord_)
+    ).fetchone()
     return int(row[0])
+
+
+def _turn_messages(conn: sqlite3.Connection, turn: Wire) -> list[str]:
+    rows = conn.execute(
+        "SELECT id FROM messages WHERE turn_id=? AND role='assistant' AND removed=0 ORDER BY ord", (turn["id"],)
+    )
+    return [row[0] for row in rows] or [turn["message_id"]]
+
+
+def _step_parts(conn: sqlite3.Connection, turn_id: str) -> list[str]:
+    row = conn.execute(
+        "SELECT seq FROM events WHERE turn_id=? AND type IN ('step.started', 'step.reset') ORDER BY seq DESC LIMIT 1",
+        (turn_id,),
+    ).fetchone()
+    if row is None:
+        return []
+    added = conn.execute(
+        "SELECT json_extract(body, '$.part.id') FROM events WHERE turn_id=? AND seq > ? AND type='part.added'"
+        " ORDER BY seq",
+        (turn_id, row[0]),
+    )
+    return [part_id for (part_id,) in added]
+
+
+def _seen_at(conn: sqlite3.Connection) -> int:
+    last = conn.execute("SELECT coalesce(max(created_at), 0) FROM commands").fetchone()[0]
+    return max(int(last), int(_meta(conn, "seen_at", 0)))
 
 
 def _usages(conn: sqlite3.Connection, turn_id: str) -> list[Wire]:

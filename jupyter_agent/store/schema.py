@@ -117,7 +117,6 @@ def m002_durability(db: Database) -> None:
         """
         ALTER TABLE turns ADD COLUMN interrupted INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE turns ADD COLUMN cuts INTEGER NOT NULL DEFAULT 0;
-        ALTER TABLE turns ADD COLUMN progress_at INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE turns ADD COLUMN kept_steps INTEGER;
         ALTER TABLE turns ADD COLUMN user TEXT NOT NULL DEFAULT '';
         ALTER TABLE approvals ADD COLUMN input_hash TEXT NOT NULL DEFAULT '';
@@ -127,6 +126,7 @@ def m002_durability(db: Database) -> None:
             attempts INTEGER NOT NULL DEFAULT 0, last_error TEXT
         ) WITHOUT ROWID;
         CREATE INDEX idx_jobs_due ON jobs(due_at);
+        CREATE INDEX idx_messages_turn ON messages(turn_id);
         CREATE INDEX idx_commands_created ON commands(created_at)
         """,
     )

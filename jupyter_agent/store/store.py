@@ -24,37 +24,31 @@ from sqlite_utils import Database
 
 from ..errors import StoreDamaged, StoreTooNew, StoreUnwritable
 from ..protocol.content import Session
-from ..protocol.events import Event, MessageUpdated, PartDelta, PartDone, ToolStateChanged, TurnEnded
+from ..protocol.events import (
+    Event,
+    MessageUpdated,
+    PartDelta,
+    PartDone,
+    QueueUpdated,
+    ToolStateChanged,
+    TurnEnded,
+    TurnStarted,
+)
 from ..protocol.frames import Recorded, dump_json
 from ..protocol.ids import now_ms
 from ..protocol.plain import to_plain
-from . import failpoints, owning, reading, snapshots
+from . import failpoints, marks, owning, reading, snapshots
 from .blobs import BLOBS, Blobs
 from .opening import DAMAGE_HINT, DISK_HINT, as_store_error, connect
 from .owning import THIS_PROCESS, Claim, Server
 from .profile import Profile
 from .projection import project, put_meta
+from .rows import put
 from .schema import APPLICATION_ID, SCHEMA_VERSION, session_migrations
 from .trimming import trim
-from .writes import (
-    Batch,
-    Call,
-    Decide,
-    DropJob,
-    PutBlob,
-    PutBlocks,
-    PutCall,
-    PutCommand,
-    PutJob,
-    PutMeta,
-    PutSession,
-    UsePermission,
-    Write,
-)
+from .writes import Batch, PutMeta, PutSession
 
 DB_NAME = "session.db"
-ROW_BYTES = 3 << 19
-"""A longer body goes into a blob, and its row says which."""
 _FULL = 2
 """What ``PRAGMA synchronous`` says then."""
 _NOBODYS = -1
@@ -125,7 +119,9 @@ class SessionStore:
         """Own the session of this folder and read what it is in the middle of. Raises ``StoreError``."""
         store = cls.open(folder, server=server, profile=profile)
         try:
-            return store, store.ask(lambda store: reading.load(store.db.conn, store.blobs))
+            loaded = store.ask(lambda store: reading.load(store.db.conn, store.blobs))
+            store.ask(lambda store: store.unmark_if_at_rest())
+            return store, loaded
         except (TypeError, ValueError, LookupError) as error:
             store.close()
             raise StoreDamaged("The session's database cannot be read.", hint=DAMAGE_HINT) from error
@@ -203,6 +199,8 @@ class SessionStore:
         """Write the batch in one transaction, or nothing of it. Raises ``StoreError``."""
         conn = self.db.conn
         try:
+            if any(isinstance(recorded.event, TurnStarted | QueueUpdated) for recorded in batch.events):
+                self._mark()
             self._synchronous(full=batch.full)
             conn.execute("BEGIN IMMEDIATE")
             try:
@@ -211,7 +209,7 @@ class SessionStore:
                     project(conn, recorded)
                 self._log(conn, batch.events)
                 for write in batch.writes:
-                    self._write(conn, write)
+                    put(conn, write, self.blobs)
                 if failpoints.armed is not None:
                     failpoints.armed.pass_by("before", batch)
                 conn.execute("COMMIT")
@@ -223,6 +221,19 @@ class SessionStore:
                 raise
         except sqlite3.Error as error:
             raise as_store_error(error) from error
+        if any(isinstance(recorded.event, TurnEnded | QueueUpdated) for recorded in batch.events):
+            self.unmark_if_at_rest()
+
+    def _mark(self) -> None:
+        try:
+            marks.mark(self.folder)
+        except OSError as error:
+            raise StoreUnwritable(f"The session could not be stored: {error.strerror}.", hint=DISK_HINT) from None
+
+    def unmark_if_at_rest(self) -> None:
+        """Take the mark away that has the session woken at the server's start, unless something is under way."""
+        if not reading.under_way(self.db.conn):
+            marks.unmark(self.folder)
 
     def _synchronous(self, *, full: bool) -> None:
         # A FULL commit fsyncs the whole log, so it hardens the NORMAL ones before it too.
@@ -254,48 +265,6 @@ class SessionStore:
                 "INSERT INTO segments (seq_to, seq_from, ts, turn_id, body) VALUES (?,?,?,?,?)",
                 (run[-1].seq, run[0].seq, run[-1].ts, run[-1].turn, body),
             )
-
-    def _write(self, conn: sqlite3.Connection, write: Write) -> None:  # noqa: C901 -- one case a kind of write
-        match write:
-            case PutSession(session=session):
-                put_meta(conn, "session", to_plain(session))
-            case PutMeta(key=key, value=value):
-                put_meta(conn, key, value)
-            case PutCommand():
-                conn.execute(
-                    "INSERT INTO commands (cmd_id, type, message_id, ack, created_at) VALUES (?,?,?,?,?)",
-                    (write.cmd_id, write.type, write.message_id, dump_json(write.ack), write.created_at),
-                )
-            case PutBlocks():
-                conn.execute(
-                    "INSERT INTO api_blocks (turn_id, step, ord, role, body) VALUES (?,?,?,?,?)",
-                    (write.turn_id, write.step, write.ord, write.role, self.body(write.content)),
-                )
-            case PutCall(call=call):
-                _put_call(conn, call, result=self.body(call.result))
-            case PutBlob(content=content):
-                self.blobs.save(content)
-            case Decide():
-                edited = None if write.edited_input is None else dump_json(write.edited_input)
-                conn.execute(
-                    "UPDATE approvals SET scope=?, input_hash=?, edited_input=? WHERE id=?",
-                    (write.scope, write.input_hash, edited, write.approval_id),
-                )
-            case UsePermission():
-                _use_permission(conn, write)
-            case PutJob(job=job):
-                conn.execute(
-                    "INSERT OR REPLACE INTO jobs (id, kind, due_at, payload, attempts, last_error)"
-                    " VALUES (?,?,?,?,?,?)",
-                    (job.id, job.kind, job.due_at, dump_json(job.payload), job.attempts, job.last_error),
-                )
-            case DropJob(job_id=job_id):
-                conn.execute("DELETE FROM jobs WHERE id=?", (job_id,))
-
-    def body(self, value: Any) -> str:
-        """Return what the row keeps: the JSON, or where it is (``reading.body_of``)."""
-        text = dump_json(value)
-        return text if len(text) <= ROW_BYTES else dump_json({"blob": self.blobs.save(text.encode("ascii"))})
 
 
 # -- rows ---------------------------------------------------------------------------
@@ -334,33 +303,6 @@ def _take_over(db: Database) -> int:
     gen = (int(row[0]) if row else 0) + 1
     put_meta(db.conn, "gen", gen)
     return gen
-
-
-def _put_call(conn: sqlite3.Connection, call: Call, *, result: str) -> None:
-    conn.execute(
-        "INSERT OR REPLACE INTO tool_calls (id, turn_id, step, ord, part_id, name, input, effect, state, attempt,"
-        " started_at, ended_at, result) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        (
-            call.id, call.turn_id, call.step, call.ord, call.part_id, call.name, dump_json(call.input), call.effect,
-            call.state, call.attempt, call.started_at, call.ended_at, result,
-        ),
-    )  # fmt: skip
-
-
-def _use_permission(conn: sqlite3.Connection, write: UsePermission) -> None:
-    permission, call = write.permission, write.call
-    if permission.approval_id is not None:
-        conn.execute("UPDATE approvals SET state='used' WHERE id=?", (permission.approval_id,))
-        return
-    # Nobody was asked about this very call: what decided in their place is kept all the same.
-    conn.execute(
-        "INSERT OR REPLACE INTO approvals (id, tool_call_id, part_id, state, rev, data, requested_at, decision, scope,"
-        " decided_by, decided_at, input_hash) VALUES (?,?,?,'used',1,'null',?,'allow',?,?,?,?)",
-        (
-            f"auto_{call.id}", call.id, call.part_id, write.at, permission.scope, permission.by, write.at,
-            permission.input_hash,
-        ),
-    )  # fmt: skip
 
 
 def _logged(event: Event) -> Any:

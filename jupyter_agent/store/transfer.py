@@ -301,7 +301,7 @@ def _clean_history(store: SessionStore) -> None:
             blocks = [block for block in blocks if block["type"] != "tool_use"]
         where = (turn_id, step, ord_)
         if blocks:
-            new = (store.body(blocks), *where)
+            new = (body(blocks, store.blobs), *where)
             conn.execute("UPDATE api_blocks SET body=? WHERE turn_id=? AND step=? AND ord=?", new)
         else:
             conn.execute("DELETE FROM api_blocks WHERE turn_id=? AND step=? AND ord=?", where)

@@ -132,6 +132,15 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PutCounts:
+    """How often the live turn was cut off: the process ended, its newest step broke off."""
+
+    turn_id: str
+    interrupted: int
+    cuts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PutJob:
     """Set the alarm, or set it anew."""
 
@@ -145,7 +154,19 @@ class DropJob:
     job_id: str
 
 
-Write = PutSession | PutMeta | PutCommand | PutBlocks | PutCall | PutBlob | Decide | UsePermission | PutJob | DropJob
+Write = (
+    PutSession
+    | PutMeta
+    | PutCommand
+    | PutBlocks
+    | PutCall
+    | PutBlob
+    | Decide
+    | UsePermission
+    | PutCounts
+    | PutJob
+    | DropJob
+)
 
 
 @dataclass(slots=True)

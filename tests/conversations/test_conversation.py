@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -329,3 +330,52 @@ def _rewound(view: dict[str, Any]) -> dict[str, Any]:
     old["turn"] = {"id": view["last_outcome"]["turn"], "status": "running"}
     old["messages"][-1]["parts"][0].update(text="Before, ", state="streaming")
     return old
+
+
+async def test_what_steers_reaches_the_running_turn_after_its_tools(
+    road: Road, script: Script, claude: ModelServer
+) -> None:
+    gate = Gate()
+    word = script([Reply(Text("Look: ", gate), ToolUse("read_notebook", {})), Reply(Text("In red, then.")), "Later."])
+    async with road.session() as session, road.view(session) as view, road.view(session) as other:
+        await view.open()
+        await other.open()
+        await view.say(f"plot it {word}")
+        await gate.until_reached()
+        waits = await view.say("later, please", when_busy="queue")
+        steers = await view.say("in red", when_busy="steer")
+        assert steers["queue_id"]
+        gate.open()
+        ended = (await view.event("turn.ended"))["d"]
+        assert ended["outcome"] == "completed"
+        roles = [(m["role"], m["status"]) for m in view.view["messages"][:4]]
+        assert roles == [
+            ("user", "complete"),
+            ("assistant", "complete"),
+            ("user", "complete"),
+            ("assistant", "complete"),
+        ]
+        assert view.view["messages"][2]["parts"][0]["text"] == "in red"
+        assert ended["message_ids"] == [view.view["messages"][1]["id"], view.view["messages"][3]["id"]]
+        body = next(r.body for r in reversed(claude.requests) if "in red" in json.dumps(r.body["messages"]))
+        kinds = [block["type"] for block in body["messages"][2]["content"]]
+        assert kinds == ["tool_result", "text"]
+        await view.event("turn.started", after=view.events.index(await view.event("turn.ended")))
+        assert waits["queue_id"] not in [item["id"] for item in view.view["queue"]]
+        await view.event(lambda e: e["type"] == "turn.ended" and len(view.ended) == 2)
+        view.same_story_as(await view.subscribe())
+
+
+async def test_what_steers_a_turn_that_calls_nothing_more_goes_ahead_of_the_queue(road: Road, script: Script) -> None:
+    gate = Gate()
+    word = script([Reply(Text("Well ", gate, "done.")), Reply(Text("First.")), Reply(Text("Second."))])
+    async with road.session() as session, road.view(session) as view:
+        await view.open()
+        await view.say(f"go {word}")
+        await gate.until_reached()
+        await view.say(f"waits {word}")
+        await view.say(f"steers {word}", when_busy="steer")
+        gate.open()
+        await view.event(lambda e: e["type"] == "turn.ended" and len(view.ended) == 3)
+        said = [m["parts"][0]["text"].split()[0] for m in view.view["messages"] if m["role"] == "user"]
+        assert said == ["go", "steers", "waits"]

@@ -129,14 +129,14 @@ async def test_a_turn_that_the_servers_end_cut_is_settled_at_the_next_start(
 ) -> None:
     gate = Gate()
     model_server.script([Reply(Text("Half", gate)), Reply(Text("Whole."))])
-    async with hosting(model_server, tmp_path) as host:
+    async with hosting(model_server, tmp_path, recovery="never") as host:
         session = await host.create()
         async with viewing(host, session.id) as view:
             await view.say("go")
             await gate.until_reached()
             await view.event("part.delta")
     gate.open()
-    async with hosting(model_server, tmp_path) as host, viewing(host, session.id) as view:
+    async with hosting(model_server, tmp_path, recovery="never") as host, viewing(host, session.id) as view:
         assert view.view["turn"] is None
         assert view.view["last_outcome"]["outcome"] == "interrupted"
         assert view.text == "Half"

@@ -6,6 +6,7 @@ built later hangs below ``AgentExtension.engine`` and goes down with it.
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any, cast
 
@@ -150,6 +151,9 @@ class AgentExtension(ExtensionApp):
         "ask: it waits for Continue. never: it is only marked as interrupted.",
     ).tag(config=True)
     recovery_window_s = Float(900.0, min=0, help="How long ago “lately” is.").tag(config=True)
+    recovery_backoff_s = Float(2.0, min=0, help="The pause before a turn is taken up; it doubles each time.").tag(
+        config=True
+    )
     max_recoveries = Int(10, min=0, help="How often one turn is taken up again.").tag(config=True)
     max_interruptions = Int(5, min=0, help="How often the server may die during one turn.").tag(config=True)
     recovery_stall_s = Float(300.0, min=1, help="A recovery without progress for this long ends.").tag(config=True)
@@ -167,6 +171,7 @@ class AgentExtension(ExtensionApp):
 
     engine: Engine
     relay: Relay | None = None
+    _waking: asyncio.Task[None] | None = None
 
     @default("data_dir")
     def _default_data_dir(self) -> str:
@@ -269,15 +274,25 @@ class AgentExtension(ExtensionApp):
         self.relay.listen(server.event_logger)
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:  # noqa: ARG002
-        """Meet the kernels that run already."""
-        if self.relay is not None:
-            await self.relay.watch_running()
+        """Meet the kernels that run already, and take up the turns that a former server left."""
+        if self.relay is None:
+            return
+        await self.relay.watch_running()
+        self._waking = asyncio.get_running_loop().create_task(self._wake_unfinished())
+
+    async def _wake_unfinished(self) -> None:
+        try:
+            await self.engine.wake_unfinished()
+        except AgentError as error:
+            self.log.warning("Unfinished replies were not taken up: %s", error.message)
 
     async def stop_extension(self) -> None:
         """Let sessions commit and links close."""
         if self.relay is None:
             return
         self.relay.close()
+        if self._waking is not None:
+            self._waking.cancel()
         await self.engine.close()
 
     @property

@@ -112,6 +112,13 @@ class Engine:
                     self._host.start()
         return self._host
 
+    async def wake_unfinished(self) -> None:
+        """Take up the turns that a former server left; without any, nothing is imported for it."""
+        from ...store.marks import marked
+
+        if await asyncio.to_thread(marked, self.settings.data_dir):
+            await (await self.host()).wake_unfinished()
+
     def _build(self) -> SessionHost:
         from ...notebook.workspace import JupyterWorkspace
         from ...session.host import SessionHost
