@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import StoreDamaged, StoreError, StoreLocked, StoreUnwritable
+from ..protocol.content import Session
 from ..protocol.frames import dump_json
 from ..protocol.ids import is_session_id
+from ..protocol.plain import to_plain
 from . import reading
-from .opening import DISK_HINT, as_store_error, connect, in_memory
+from .opening import DISK_HINT, as_store_error, connect, in_memory, is_busy
 from .profile import Profile
 from .schema import has_full_text, index_migrations
 from .search import Term, terms_of
@@ -260,14 +262,32 @@ class SessionIndex:
                 said = reading.texts(db.conn)
             finally:
                 db.conn.close()
-        except (sqlite3.Error, StoreError, OSError, TypeError, ValueError):
-            return False  # A damaged or half-made session stays out of the list; its folder is not touched.
+        except sqlite3.Error as error:
+            return not is_busy(error) and self.put_damaged(session_id)
+        except (StoreDamaged, TypeError, ValueError):
+            return self.put_damaged(session_id)
+        except (StoreError, OSError):
+            return False  # Another server has it, or it was never made whole; its folder is not touched.
         self._forget_words(session_id)
         for message_id, text in said:
             self._put_word(session_id, message_id, text)
         self.put(facts)
         self.set_alarm(session_id, due_at)
         self._conn.execute("UPDATE sessions SET stamp=? WHERE id=?", (stamp, session_id))
+        return True
+
+    def put_damaged(self, session_id: str) -> bool:
+        """List a session whose file cannot be read: by what was known of it, with the status ``error``."""
+        try:
+            stat = (self._dir / session_id / DB_NAME).stat()
+        except OSError:
+            return False
+        if stat.st_size == 0:
+            return False  # A crash while it was made.
+        row = self._conn.execute("SELECT data FROM sessions WHERE id=?", (session_id,)).fetchone()
+        at = stat.st_mtime_ns // 1_000_000
+        unknown = to_plain(Session(id=session_id, title="Damaged session", created_at=at, updated_at=at))
+        self.put({**(json.loads(row[0]) if row else unknown), "status": "error"})
         return True
 
     def _stamp(self, session_id: str) -> str:

@@ -191,3 +191,34 @@ async def test_a_call_cut_off_beside_an_open_question_is_not_run_again_and_the_q
         told = json.dumps(model_server.requests[-1].body["messages"])
         assert "may or may not have completed" in told
     assert model_server.refusals == []
+
+
+@pytest.mark.parametrize("harm", [garbage, beheaded, odd_facts], ids=lambda harm: harm.__name__)
+@pytest.mark.parametrize("list_lost", [False, True], ids=["list kept", "list lost"])
+async def test_the_list_shows_a_damaged_session_as_damaged(
+    model_server: ModelServer, tmp_path: Path, harm: Harm, list_lost: bool
+) -> None:
+    async with hosting(model_server, tmp_path) as host:
+        session_id, folder = await asleep(host, tmp_path)
+        whole = await host.create(title="Whole")
+    harm(folder)
+    if list_lost:
+        for file in (tmp_path / "data").glob("index.db*"):
+            file.unlink()
+    async with hosting(model_server, tmp_path) as host:
+        listed = {found.id: found for found in (await host.list_sessions())[0]}
+        assert listed.keys() == {session_id, whole.id}
+        assert listed[session_id].status == "error"
+        assert listed[session_id].title == ("Damaged session" if list_lost else "Once whole")
+        assert listed[whole.id].status == "ready"
+        await host.delete(session_id)
+        assert [found.id for found in (await host.list_sessions())[0]] == [whole.id]
+
+
+async def test_a_session_found_damaged_is_listed_as_such(model_server: ModelServer, tmp_path: Path) -> None:
+    async with hosting(model_server, tmp_path) as host:
+        session_id, folder = await asleep(host, tmp_path)
+        garbage(folder)
+        with pytest.raises(StoreError):
+            await host.session(session_id)
+        assert [(found.title, found.status) for found in (await host.list_sessions())[0]] == [("Once whole", "error")]

@@ -96,6 +96,13 @@ class Engine:
         return self._links
 
     @property
+    def storage(self) -> str:
+        """How sessions are stored: ``local`` or ``network``, as set or as the data directory's disk asks for."""
+        from ...store.profile import profile_of
+
+        return profile_of(self.settings.data_dir, self.settings.storage)
+
+    @property
     def running_host(self) -> SessionHost | None:
         """The host if anybody has asked for one yet."""
         return self._host

@@ -38,6 +38,7 @@ class StatusHandler(AgentHandler):
                 "protocol": PROTOCOL,
                 "healthy": True,
                 "model": {"kind": model.kind, "name": self.engine.settings.model},
+                "storage": self.engine.storage,
             }
         )
 
