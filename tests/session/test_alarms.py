@@ -14,6 +14,7 @@ from jupyter_agent.errors import AgentError
 from jupyter_agent.session import jobs
 from jupyter_agent.session.actor import SessionActor
 from jupyter_agent.session.host import SessionHost
+from jupyter_agent.store.alarmed import alarmed
 from jupyter_agent.store.writes import Job
 from tests.clock import HandClock
 from tests.model_server import ModelServer
@@ -219,3 +220,20 @@ async def test_what_a_job_did_and_its_end_are_one_commit(model_server: ModelServ
         first = next(i for i, statement in enumerate(seen) if "rung tea" in statement)
         last = next(i for i, statement in enumerate(seen) if "DELETE FROM jobs" in statement)
         assert "COMMIT" not in seen[first:last]
+
+
+async def test_a_servers_start_sees_whether_anything_is_due_some_day(
+    model_server: ModelServer, tmp_path: Path, bell: Bell
+) -> None:
+    assert bell.rung == []
+    clock, data = HandClock(), tmp_path / "data"
+    assert not alarmed(data)
+    async with timed(model_server, tmp_path, clock) as host:
+        session = await host.create()
+        assert not alarmed(data)
+        await set_bell(host, session.id, "tea", clock.now_ms() + HOUR)
+        await host.list_sessions()
+        assert alarmed(data)
+    assert alarmed(data)
+    (data / "index.db").write_bytes(b"no list")
+    assert not alarmed(data)

@@ -120,9 +120,12 @@ class Engine:
         return self._host
 
     async def wake_unfinished(self) -> None:
-        """Take up the turns that a former server left; without any, nothing is imported for it."""
+        """Take up the turns that a former server left, and its alarms; without any, nothing is imported for it."""
+        from ...store.alarmed import alarmed
         from ...store.marks import marked
 
+        if await asyncio.to_thread(alarmed, self.settings.data_dir):
+            await self.host()  # It sets its one timer.
         if await asyncio.to_thread(marked, self.settings.data_dir):
             await (await self.host()).wake_unfinished()
 
