@@ -222,3 +222,31 @@ async def test_a_session_found_damaged_is_listed_as_such(model_server: ModelServ
         with pytest.raises(StoreError):
             await host.session(session_id)
         assert [(found.title, found.status) for found in (await host.list_sessions())[0]] == [("Once whole", "error")]
+
+
+async def test_a_clock_that_was_ahead_changes_no_order(model_server: ModelServer, tmp_path: Path) -> None:
+    model_server.script(["One.", "Two."])
+    async with hosting(model_server, tmp_path) as host:
+        session_id, folder = await asleep(host, tmp_path)
+        async with viewing(host, session_id) as view:
+            await view.say("first")
+            await view.event("turn.ended")
+            await until(lambda: not (folder / "session.db-wal").exists())
+            with sqlite3.connect(folder / "session.db") as db:
+                # As if the first message had been written a month from now.
+                for table, column in {"events": "ts", "messages": "created_at", "commands": "created_at"}.items():
+                    db.execute(f"UPDATE {table} SET {column} = {column} + 2592000000")
+            db.close()
+            after = len(view.events)
+            await view.say("second")
+            await view.event("turn.ended", after=after)
+            snapshot = (await view.subscribe())["d"]
+            said = [part["text"] for message in snapshot["messages"] for part in message["parts"]]
+            assert said == ["first", "One.", "second", "Two."]
+            since = await view.subscribe(since={"ep": view.ep, "seq": 1})
+            assert since["type"] != "snapshot"
+            newest = await view.ask("history", limit=1)
+            assert newest["result"]["messages"][0]["parts"][0]["text"] == "Two."
+    asked = [message["role"] for message in model_server.requests[-1].body["messages"]]
+    assert asked == ["user", "assistant", "user"]
+    assert model_server.refusals == []
