@@ -1,8 +1,9 @@
 """Notebooks that no tab has open: read and changed through the contents manager.
 
 Every change reads the file anew, checks the cell's hash, looks again whether
-the file moved meanwhile, and saves; the contents manager replaces the file
-atomically. What the file's signature said about trust is left as it was:
+the file moved meanwhile, and saves. Jupyter's contents manager keeps a copy
+beside the file while it writes, and its next reading puts that back when a
+crash left the file cut off. What the file's signature said about trust is left as it was:
 nothing becomes trusted because it was edited here.
 
 Notebooks from before nbformat 4.5 have no cell ids. Reading them gives ids

@@ -5,9 +5,10 @@
     start ─► the user talks ─► death ─► the book is read ─► start again ─► … ─► rest ─► a last message ─► the book
 
 After each death: the database is whole, its log keeps the rules, and whatever
-was shown or acknowledged is in it. At the end: every view, the server, the rows
-and the log tell the same story; every acknowledged command has had its effect
-once; no cell was written twice; the API was never sent a history it refuses.
+was shown or acknowledged is in it. At the end: every turn was taken up again to
+its own end; every view, the server, the rows and the log tell the same story;
+every acknowledged command has had its effect once; no cell was written twice;
+the API was never sent a history it refuses.
 """
 
 # What it reads is JSON that may be anything: types would be claims.
@@ -241,6 +242,9 @@ class Ordeal:
         assert self._claude.refusals == []
         assert "Traceback" not in self._place.said(), self._place.said()
         self.report.outcomes = self.user.outcomes()
+        for name, status in self.report.outcomes.items():
+            wanted = "stopped" if name == "stopped" else "complete"
+            assert status == wanted, f"{name} was not taken up again to its end: {self.report}"
 
     def _check_nothing_shown_is_lost(self, page: Page, book: Book) -> None:
         assert (page.seq or 0) <= book.last_seq, "shown before it was stored"
@@ -258,8 +262,7 @@ class Ordeal:
 
     def _check_effects(self, book: Book) -> None:
         """A cell for each call that succeeded, none for one that did not run, never two."""
-        cells = json.loads(self._notebook.read_text(encoding="utf-8"))["cells"]
-        written = Counter(talk.MARK.findall("\n".join("".join(cell["source"]) for cell in cells)))
+        written = Counter(talk.MARK.findall("\n".join("".join(cell["source"]) for cell in self._cells())))
         assert all(count == 1 for count in written.values()), f"written twice: {written}"
         names = Counter(name for name, _ in written)
         assert all(count == 1 for count in names.values()), f"done twice: {names}"
@@ -277,6 +280,15 @@ class Ordeal:
         assert ids <= executed, "done before the intent was stored"
         again = [row["id"] for row in book.calls if row["attempt"] > 1 and row["effect"] in ("write", "execute")]
         assert not again, f"run twice: {again}"
+
+    def _cells(self) -> list[Json]:
+        """What the next reader of the notebook finds: Jupyter puts a copy beside a file while it writes it."""
+        copy = self._notebook.with_name(".~" + self._notebook.name)
+        try:
+            return json.loads(self._notebook.read_text(encoding="utf-8"))["cells"]
+        except ValueError:
+            assert copy.exists(), "the notebook is broken, and there is no copy"
+            return json.loads(copy.read_text(encoding="utf-8"))["cells"]
 
     def _check_wishes(self, story: Json) -> None:
         """Each acknowledged command has had its effect, once."""

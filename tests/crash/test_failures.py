@@ -53,7 +53,7 @@ ELSEWHERE = {
     "j3, two servers": (
         "session/test_two_servers.py::test_the_second_server_takes_a_session_over_and_the_first_shows_it_from_then_on"
     ),
-    "j4, a full disk": "session/test_damage.py::test_a_full_disk_is_told_and_the_turn_ends_once_there_is_room",
+    "j4, a full disk": "session/test_damage.py::test_a_full_disk_is_told_and_the_turn_goes_on_once_there_is_room",
     "j4, a network disk": "session/test_two_servers.py::test_on_a_network_a_living_owner_is_known_by_its_heartbeat",
     "j6, surfaces agree": (
         "conversations/test_conversation.py::test_a_second_view_is_told_the_story_the_first_one_saw"
