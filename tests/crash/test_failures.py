@@ -111,8 +111,10 @@ def wishes_answered_once(user: User) -> None:
 async def test_1_killed_in_the_middle_of_a_text(zygote: Zygote, tmp_path: Path) -> None:
     says = Once(Reply(Text("It begins, ", "and it is ", Stall())))
     fate = Fate(sees=lambda part: part["type"] == "text" and "begins" in part["text"] and part["state"] == "streaming")
-    report, user, _ = await live(zygote, tmp_path, fate, says=says)
+    report, user, claude = await live(zygote, tmp_path, fate, says=says)
     assert report.deaths[0].wish == "first"
+    said = [m for m in claude.requests[-1].messages if m["role"] == "assistant"]
+    assert said[0]["content"][0]["text"].startswith("It begins, "), "Claude was not told what it had said"
     answer = next(m for m in user.view["messages"] if m["role"] == "assistant")
     assert answer["parts"][0]["text"].startswith("It begins, ")
     assert answer["parts"][0]["state"] == "done"
