@@ -30,7 +30,7 @@ from ..protocol.content import DisplayText, Json, Message, ReasoningPart, TextPa
 from ..protocol.events import MessageAdded, ToolStateChanged, TurnEnded, TurnStarted, TurnStatusChanged
 from ..protocol.ids import new_id, now_ms
 from ..store.writes import Call, PutBlocks, PutCounts
-from . import ending, queueing
+from . import ending, queueing, tasks
 
 if TYPE_CHECKING:
     from .actor import SessionActor
@@ -248,6 +248,7 @@ def _start(actor: SessionActor, last: TurnEnded, user: str) -> str:
     said = [{"type": "text", "text": ask}, {"type": "text", "text": actor.note(mode)}]
     blocks = PutBlocks(turn_id=turn.id, step=0, ord=0, role="user", content=said)
     actor.journal.record(TurnStarted(turn=turn), MessageAdded(message=answer), writes=[blocks], full=True)
+    tasks.follow_turn(actor, last.turn, turn.id)
     actor.run_when_stored()
     actor.put_facts()
     return turn.id

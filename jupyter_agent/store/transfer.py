@@ -34,6 +34,7 @@ from ..protocol.plain import sound
 from . import reading
 from .profile import Profile
 from .projection import put_meta
+from .rows import body as row_of
 from .schema import SCHEMA_VERSION
 from .store import BLOBS, DB_NAME, SessionStore, as_store_error, connect
 
@@ -301,7 +302,7 @@ def _clean_history(store: SessionStore) -> None:
             blocks = [block for block in blocks if block["type"] != "tool_use"]
         where = (turn_id, step, ord_)
         if blocks:
-            new = (body(blocks, store.blobs), *where)
+            new = (row_of(blocks, store.blobs), *where)
             conn.execute("UPDATE api_blocks SET body=? WHERE turn_id=? AND step=? AND ord=?", new)
         else:
             conn.execute("DELETE FROM api_blocks WHERE turn_id=? AND step=? AND ord=?", where)
