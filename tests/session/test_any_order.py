@@ -17,7 +17,7 @@ import sqlite3
 import tempfile
 import uuid
 from collections.abc import Coroutine
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -70,7 +70,12 @@ def improvise(request: Request) -> Reply:
 
 def copy_as_after_kill(old: Path, new: Path) -> None:
     """Copy a data directory that is in use: a commit that is under way is in it as a whole, or not at all."""
-    shutil.copytree(old, new, ignore=shutil.ignore_patterns("*.db", "*.db-*", "session.owner.*"))
+
+    def copy(source: str, target: str) -> None:
+        with suppress(FileNotFoundError):  # It went while we looked.
+            shutil.copy2(source, target)
+
+    shutil.copytree(old, new, ignore=shutil.ignore_patterns("*.db", "*.db-*", "session.owner.*"), copy_function=copy)
     for path in old.rglob("*.db"):
         with (
             closing(sqlite3.connect(path)) as source,
