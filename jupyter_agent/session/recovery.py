@@ -162,7 +162,8 @@ def _keep_text(actor: SessionActor, *, goes_on: bool) -> None:
     if said and state.spoken_step < step:
         writes.append(PutBlocks(turn_id=state.turn.id, step=step, ord=0, role="assistant", content=said))
         state.spoken_step = step
-    if goes_on:
+    # A crash may have come between this and the next request: then it was said already.
+    if goes_on and state.answered_step < step:
         more = [{"type": "text", "text": GO_ON}]
         writes.append(PutBlocks(turn_id=state.turn.id, step=step, ord=1, role="user", content=more))
         state.answered_step = step

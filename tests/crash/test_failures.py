@@ -121,6 +121,18 @@ async def test_1_killed_in_the_middle_of_a_text(zygote: Zygote, tmp_path: Path) 
 
 
 @forked
+@pytest.mark.parametrize("place", ["before", "after"])
+async def test_1_killed_again_while_the_turn_is_taken_up(zygote: Zygote, tmp_path: Path, place: str) -> None:
+    says = Once(Reply(Text("It begins, ", "and it is ", Stall())))
+    fate = Fate(sees=lambda part: part["type"] == "text" and "begins" in part["text"] and part["state"] == "streaming")
+    again = [Fate(f"{place}_commit:recovering"), Fate(f"{place}_commit:recovering")]
+    report, _, claude = await live(zygote, tmp_path, fate, *again, says=says)
+    assert len(report.deaths) == 3
+    told = [block["text"] for m in claude.requests[-1].messages for block in m["content"] if block["type"] == "text"]
+    assert sum("cut off" in text for text in told) == 1, "Claude was told to go on more than once"
+
+
+@forked
 async def test_1_killed_in_the_middle_of_a_calls_input(zygote: Zygote, tmp_path: Path) -> None:
     cut = ToolUse("insert_cell", {"source": "# cut toolu_cut", "after": "first"}, id="toolu_cut", halfway=Stall())
     fate = Fate(sees=lambda part: part["type"] == "tool" and "source" in (part.get("input_json") or ""))
