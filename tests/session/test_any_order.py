@@ -216,7 +216,7 @@ class AnyOrder(RuleBasedStateMachine):
             item = view.view["queue"][-1]
             ack = self.run(view.ask(f"queue.{what}", id=item["id"], rev=item["rev"]))
             if what == "remove" and ack["status"] == "accepted":
-                self.sent.remove(item["message_id"])
+                self.sent = [m for m in self.sent if m != item["message_id"]]
 
     @rule(view=views, title=st.text(max_size=8), mode=st.sampled_from(["plan", "build"]))
     def plan_ahead(self, view: Stranger, title: str, mode: str) -> None:
