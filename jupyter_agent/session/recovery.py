@@ -65,7 +65,8 @@ def _recover(actor: SessionActor) -> None:
     state = actor.state
     assert state.turn is not None
     quiet_s = (now_ms() - state.session.updated_at) / 1000
-    cut = state.step_is_open and _found(actor) == "text"
+    # Text that is in the history already was counted by whoever put it there.
+    cut = state.step_is_open and state.spoken_step < state.turn.step and _found(actor) == "text"
     state.interrupted += 1
     state.cuts += 1 if cut else 0
     actor.journal.record(writes=[PutCounts(turn_id=state.turn.id, interrupted=state.interrupted, cuts=state.cuts)])
