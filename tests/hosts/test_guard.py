@@ -113,6 +113,9 @@ async def test_while_the_agents_code_runs_nothing_is_allowed_and_no_mode_changes
             assert answer["error"]["code"] == "own_code_runs"
         assert (await asked(relayed, kernel, "session.set", mode="build"))["error"]["code"] == "own_code_runs"
         assert (await asked(relayed, kernel, "session.set", title="x"))["status"] == "accepted"
+        task = (await asked(relayed, kernel, "task.create", title="Look", mode="plan"))["result"]
+        named = {"id": task["id"], "rev": task["rev"]}
+        assert (await asked(relayed, kernel, "task.update", **named, mode="build"))["error"]["code"] == "own_code_runs"
         kernel.ours = False
         always = await asked(relayed, kernel, "approval.answer", **ALLOW, scope="always")
         assert always["error"]["code"] == "forbidden"

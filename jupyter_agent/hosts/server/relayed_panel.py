@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from ...errors import AgentError, MalformedFrame, SessionNotFound
-from ...protocol.commands import ApprovalAnswer, Command, MessageSend, SessionSet
+from ...protocol.commands import ApprovalAnswer, Command, MessageSend, SessionSet, TaskUpdate
 from ...protocol.events import Error, ErrorInfo
 from ...protocol.frames import Frame, dump_json, transient
 from ...protocol.ids import is_session_id, new_id, now_ms
@@ -223,9 +223,9 @@ class RelayedPanel:
         match command:
             case ApprovalAnswer(scope="always"):
                 return _NEVER_ALWAYS
-            case ApprovalAnswer() | MessageSend(deny_pending=True) | SessionSet(mode=str()) if (
-                self._link.runs_our_code()
-            ):
+            case (
+                ApprovalAnswer() | MessageSend(deny_pending=True) | SessionSet(mode=str()) | TaskUpdate(mode=str())
+            ) if self._link.runs_our_code():
                 return _OWN_CODE
             case _:
                 return refusal(command, may_write=self._may_write, may_execute=self._may_execute)
