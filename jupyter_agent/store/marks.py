@@ -3,6 +3,7 @@
 ::
 
     before the commit that starts a turn or lets a message wait     mark
+    when a session wakes in the middle of something                 mark
     after the commit that leaves nothing running and waiting        unmark
     at the server's start                                           wake whoever has a mark
 
@@ -37,10 +38,11 @@ def unmark(session_folder: Path) -> None:
 
 def marked(data_dir: Path) -> list[str]:
     """Return the names of sessions to be woken, those marked first in front."""
-    try:
-        marks = [(entry.stat().st_mtime_ns, entry.name) for entry in (data_dir / MARKS).iterdir()]
-    except OSError:
-        return []
+    marks: list[tuple[int, str]] = []
+    with contextlib.suppress(OSError):
+        for entry in (data_dir / MARKS).iterdir():
+            with contextlib.suppress(OSError):  # Another server took it away meanwhile.
+                marks.append((entry.stat().st_mtime_ns, entry.name))
     return [name for _, name in sorted(marks)]
 
 

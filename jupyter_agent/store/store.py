@@ -120,7 +120,7 @@ class SessionStore:
         store = cls.open(folder, server=server, profile=profile)
         try:
             loaded = store.ask(lambda store: reading.load(store.db.conn, store.blobs))
-            store.ask(lambda store: store.unmark_if_at_rest())
+            store.ask(lambda store: store.set_mark())
             return store, loaded
         except (TypeError, ValueError, LookupError) as error:
             store.close()
@@ -229,6 +229,13 @@ class SessionStore:
             marks.mark(self.folder)
         except OSError as error:
             raise StoreUnwritable(f"The session could not be stored: {error.strerror}.", hint=DISK_HINT) from None
+
+    def set_mark(self) -> None:
+        """Mark what is under way: a session that was brought back, or put back, may have lost its mark."""
+        if reading.under_way(self.db.conn):
+            self._mark()
+        else:
+            marks.unmark(self.folder)
 
     def unmark_if_at_rest(self) -> None:
         """Take the mark away that has the session woken at the server's start, unless something is under way."""

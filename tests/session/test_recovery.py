@@ -341,6 +341,42 @@ async def test_only_unfinished_sessions_are_woken_when_the_server_starts(
     assert marked(tmp_path / "after" / "data") == []
 
 
+async def test_a_mark_that_cannot_be_looked_at_keeps_no_other_from_being_found(tmp_path: Path) -> None:
+    marks = tmp_path / "wake"
+    marks.mkdir()
+    (marks / "gone_meanwhile").symlink_to(tmp_path / "nowhere")
+    (marks / "ses_0123456789abcdef").touch()
+    (marks / "a folder").mkdir()
+    assert set(marked(tmp_path)) == {"ses_0123456789abcdef", "a folder"}
+
+
+async def test_marks_that_name_nothing_are_taken_away(model_server: ModelServer, tmp_path: Path) -> None:
+    marks = tmp_path / "data" / "wake"
+    marks.mkdir(parents=True)
+    for name in ("junk", "..x", "ses_0123456789abcdef", "ses_UPPER", "\u202e"):
+        (marks / name).touch()
+    async with hosting(model_server, tmp_path) as host:
+        await host.wake_unfinished()
+    assert list(marks.iterdir()) == []
+
+
+async def test_a_session_that_was_brought_back_in_the_middle_of_a_turn_is_marked_again(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    gate = Gate()
+    model_server.script([Reply(gate, Text("Lost.")), Reply(gate, Text("Lost again."))])
+    async with hosting(model_server, tmp_path, recovery_backoff_s=60.0) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await view.say("go")
+            await gate.until_reached()
+        await host.delete(session.id)
+        (tmp_path / "data" / "wake" / session.id).unlink(missing_ok=True)  # as a start in between does
+        await host.undelete(session.id)
+        assert marked(tmp_path / "data") == [session.id]
+        gate.open()
+
+
 async def test_a_turn_goes_on_after_the_servers_death_with_nobody_looking(
     model_server: ModelServer, tmp_path: Path
 ) -> None:
