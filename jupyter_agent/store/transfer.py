@@ -48,6 +48,10 @@ _TABLES = (
 )  # fmt: skip
 _MOST_MESSAGES = 1 << 30
 _TITLE_CHARS = 500
+_MODEL_CHARS = 200
+_PATH_CHARS = 4096
+_MOST_INT = 1 << 53
+"""Beyond it JavaScript does not count, and the tables' own numbering needs room."""
 _NOT_OURS = "This is not an exported session."
 _CUT_OFF = "The session was exported while this ran. It may or may not have completed."
 
@@ -200,7 +204,15 @@ def _session_of(facts: object) -> Session:
         old = codec.decode_session(facts)
     except ValidationError:
         raise NotImportable(_NOT_OURS) from None
-    return replace(old, id=new_id("ses"), status="ready", rev=1)
+    path = old.notebook_path
+    if (
+        not all(0 <= at <= _MOST_INT for at in (old.created_at, old.updated_at, old.archived_at or 0))
+        or len(old.model) > _MODEL_CHARS
+        # The model reads it too, on a line of its own.
+        or (path is not None and (len(path) > _PATH_CHARS or min(path, default=" ") < " "))
+    ):
+        raise NotImportable(_NOT_OURS)
+    return replace(old, id=new_id("ses"), title=old.title[:_TITLE_CHARS], status="ready", rev=1)
 
 
 def _list(body: Wire, name: str) -> list[Any]:
@@ -240,7 +252,7 @@ def _fill(store: SessionStore, body: Wire) -> None:
         except BaseException:
             conn.execute("ROLLBACK")
             raise
-    except (TypeError, ValueError, LookupError, AttributeError):
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError):
         raise NotImportable(_NOT_OURS) from None
     except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError) as error:
         raise NotImportable(f"{_NOT_OURS[:-1]}: {error}.") from None
@@ -250,13 +262,32 @@ def _fill(store: SessionStore, body: Wire) -> None:
 
 def _insert(conn: sqlite3.Connection, table: str, dump: Wire) -> None:
     columns, rows = _list(dump, "columns"), _list(dump, "rows")
-    if not set(columns) <= set(_columns(conn, table)):
+    kinds = {row[1]: (row[2], row[3] or row[5]) for row in conn.execute(f"PRAGMA table_xinfo({table})")}
+    if not set(columns) <= set(_columns(conn, table)) or not all(
+        _is_of(kinds[name], value) for row in rows for name, value in zip(columns, row, strict=True)
+    ):
         raise NotImportable(f"Its table {table} is not as it should be.")
     if not rows:
         return
     # By name: columns that were added since take their defaults.
     sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({','.join('?' * len(columns))})"
     conn.executemany(sql, rows)
+
+
+def _is_of(kind: tuple[str, int], value: object) -> bool:
+    """Tell whether a value is of its column's type, which SQLite itself does not mind; ``kind``: that, and NOT NULL."""
+    declared, needed = kind
+    match value:
+        case None:
+            return not needed
+        case bool():
+            return False
+        case int():
+            return declared == "INTEGER" and 0 <= value <= _MOST_INT
+        case str():
+            return declared == "TEXT"
+        case _:
+            return False
 
 
 def _settle(store: SessionStore) -> None:
@@ -272,6 +303,9 @@ def _settle(store: SessionStore) -> None:
     conn.execute("UPDATE approvals SET state='resolved', decision='cancelled' WHERE state = 'open'")
     conn.execute("UPDATE tasks SET status='pending', turn_id=NULL WHERE status = 'running'")
     conn.execute("DELETE FROM segments")
+    # Who lets a message go has said it: nobody else's permissions hold for what a document brings.
+    conn.execute("UPDATE turns SET user=''")
+    conn.execute("UPDATE queue SET data=json_remove(data, '$.user')")
     put_meta(conn, "queue", {"paused": True, "rev": 1})
 
 
@@ -322,5 +356,5 @@ def _read_again(store: SessionStore) -> None:
         if snap["last_outcome"] is not None:
             codec.decode_outcome(snap["last_outcome"])
         reading.api_history(store.db.conn, store.blobs)
-    except (TypeError, ValueError, LookupError, AttributeError, sqlite3.Error) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError, sqlite3.Error) as error:
         raise NotImportable(_NOT_OURS) from error
