@@ -279,7 +279,7 @@ class SessionActor:
             case SessionSet() as command:
                 return self._set(command, by=envelope.user, road=envelope.road)
             case QueueEdit() | QueueRemove() | QueueReorder() | QueueSendNow() | QueueResume() as command:
-                return queueing.handle(self, command)
+                return queueing.handle(self, command, by=envelope.user)
             case TurnContinue() as command:
                 return recovery.go_on(self, command, user=envelope.user)
             case SessionClear() | SessionRewind() | SessionFork() | TurnRetry() as command:

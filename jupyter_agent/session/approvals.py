@@ -28,6 +28,8 @@ EXPIRED = "Nobody answered in time."
 def answer(actor: SessionActor, command: ApprovalAnswer, *, by: str, road: Road) -> dict[str, Json]:
     """Settle one question; the turn goes on when none is open. Raises ``CommandRejected``."""
     approval, call = _checked(actor, command, road)
+    if command.reason or command.edited_input is not None:
+        heard(actor, by)
     _resolve(actor, approval, command.decision, command.scope, command.reason, by, road, command.edited_input)
     if command.decision == "allow" and command.scope != "once":
         _answer_alike(actor, call, command.scope, by, road)
@@ -77,6 +79,17 @@ async def keep_rule(actor: SessionActor, command: ApprovalAnswer, *, by: str, ro
         raise CommandRejected(error.message, code=error.code, hint=error.hint) from None
 
 
+def heard(actor: SessionActor, by: str) -> None:
+    """Somebody's words reach the model in the live turn.
+
+    Where they are another's than who asked for it, nothing is allowed for good there any more: it was to that one.
+    """
+    turn = actor.state.turn
+    if turn is not None and by != turn.user and actor.state.mixed_turn != turn.id:
+        actor.state.mixed_turn = turn.id
+        actor.journal.record(writes=[PutMeta(key="mixed_turn", value=turn.id)])
+
+
 def say_instead(
     actor: SessionActor, command: MessageSend, said: list[dict[str, Json]], *, by: str, road: Road
 ) -> dict[str, Json]:
@@ -92,6 +105,7 @@ def say_instead(
         created_at=now_ms(),
         parts=list(parts_of(command.parts, shown_room(actor.services.settings, command.parts))),
     )
+    heard(actor, by)
     blocks = PutBlocks(turn_id=turn.id, step=turn.step, ord=SAID_INSTEAD, role="user", content=said)
     actor.journal.record(MessageAdded(message=message), writes=[blocks], full=True)
     reason = "\n".join(part.text for part in command.parts if part.type == "text").strip() or None

@@ -134,7 +134,7 @@ class TurnLedger:
     async def _by_rule(self, call: Call) -> Permission | None:
         """Return what whoever asked for this turn allowed for good."""
         turn, path = self._state.turn, notebook_of(call.input, self._state.session.notebook_path)
-        if turn is None or path is None or call.name in ASKED_EACH_TIME:
+        if turn is None or path is None or call.name in ASKED_EACH_TIME or turn.id == self._state.mixed_turn:
             return None
         rule = await self._actor.services.rules.match(turn.user, call.name, path, call.effect)
         return None if rule is None else Permission(scope="always", by=rule.id, input_hash=input_hash(call.input))

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 QueueCommand = QueueEdit | QueueRemove | QueueReorder | QueueSendNow | QueueResume
 
 
-def handle(actor: SessionActor, command: QueueCommand) -> dict[str, Json]:
-    """Change the queue. Raises ``CommandRejected`` when the item has moved on."""
+def handle(actor: SessionActor, command: QueueCommand, *, by: str) -> dict[str, Json]:
+    """Change the queue; who edits a message has said it. Raises ``CommandRejected`` when the item has moved on."""
     items = actor.state.queue
     match command:
         case QueueResume():
@@ -38,7 +38,8 @@ def handle(actor: SessionActor, command: QueueCommand) -> dict[str, Json]:
             return {}
         case QueueEdit(parts=parts):
             old = _item(items, command)
-            new = replace(old, parts=parts_of(parts, queued_room(actor.services.settings, parts)), rev=old.rev + 1)
+            room = queued_room(actor.services.settings, parts)
+            new = replace(old, parts=parts_of(parts, room), rev=old.rev + 1, user=by)
             if not said_to_model(actor.folder, parts):
                 raise CommandRejected("The message is empty.", code="empty")
             edited = [new if item.id == new.id else item for item in items]

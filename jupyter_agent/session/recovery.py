@@ -102,6 +102,8 @@ def _exhausted(actor: SessionActor) -> ModelError | None:
 
 def _wanted(actor: SessionActor) -> bool:
     settings = actor.services.settings
+    if actor.state.turn is not None and actor.state.turn.id == actor.state.held_turn:
+        return False
     away_s = (now_ms() - actor.state.seen_at) / 1000
     return settings.recovery == "auto" and away_s < settings.recovery_window_s
 

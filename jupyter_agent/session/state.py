@@ -121,6 +121,10 @@ class State:
     """The waiting message that the running turn is stopped for."""
     left_plan: str | None = None
     """The turn of a Plan task in which the user has agreed to Build."""
+    mixed_turn: str | None = None
+    """The turn in which others have spoken than who asked for it: nobody's rules hold in it."""
+    held_turn: str | None = None
+    """The turn that a snapshot caught in the middle: it may have done more since than it knows."""
     jobs: dict[str, Job] = field(default_factory=dict[str, Job])
 
     @classmethod
@@ -140,6 +144,8 @@ class State:
             grants=set(loaded.grants),
             prefix=loaded.prefix,
             left_plan=loaded.left_plan,
+            mixed_turn=loaded.mixed_turn,
+            held_turn=loaded.held_turn,
             start_next=loaded.start_next,
             jobs={job.id: job for job in loaded.jobs},
             repair_level=loaded.repair_level,

@@ -22,6 +22,7 @@ from ..protocol.content import Message, QueueItem, Turn
 from ..protocol.events import Event, MessageAdded, MessageUpdated, Notice
 from ..protocol.ids import new_id, now_ms
 from ..store.writes import PutBlocks
+from . import approvals
 from .said import said_to_model
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def take(actor: SessionActor) -> bool:
         except CommandRejected as error:
             actor.journal.record(Notice(level="error", code=error.code, text=error.message))
             return False  # It waits for the turn's end, where the queue pauses and asks the user.
+    for item in items:
+        approvals.heard(actor, item.user)
     taken = {item.id for item in items}
     actor.put_queue([item for item in actor.state.queue if item.id not in taken])
     blocks = PutBlocks(turn_id=turn.id, step=turn.step, ord=AFTER_RESULTS, role="user", content=said)

@@ -60,7 +60,7 @@ def handle(actor: SessionActor, command: TaskCommand, *, user: str) -> dict[str,
             )
             return to_plain(_add(actor, task))
         case TaskUpdate():
-            return to_plain(_update(actor, command))
+            return to_plain(_update(actor, command, user))
         case TaskRun():
             return _run(actor, _known(actor, command), user)
 
@@ -97,7 +97,7 @@ def _add(actor: SessionActor, task: Task) -> Task:
     return task
 
 
-def _update(actor: SessionActor, command: TaskUpdate) -> Task:
+def _update(actor: SessionActor, command: TaskUpdate, user: str) -> Task:
     task = _known(actor, command)
     if command.status is not None and command.status != task.status:
         if command.status == "running":
@@ -111,6 +111,7 @@ def _update(actor: SessionActor, command: TaskUpdate) -> Task:
         description=None if command.description is None else _description(command.description),
         mode=command.mode,
         status=command.status,
+        by=user,
     )
 
 
@@ -122,8 +123,9 @@ def _change(
     description: str | None = None,
     mode: Mode | None = None,
     status: TaskStatus | None = None,
+    by: str | None = None,
 ) -> Task:
-    """Record what is really new; a run of it that waits follows."""
+    """Record what is really new; a run of it that waits follows, as a wish of ``by``."""
     wanted = {"title": title, "description": description, "mode": mode, "status": status}
     new = {name: value for name, value in wanted.items() if value is not None and value != getattr(task, name)}
     if not new:
@@ -132,7 +134,7 @@ def _change(
         new["completed_at"] = now_ms() if status in _OVER else None  # type: ignore[assignment] -- a field of its own type
     changed = replace(task, **new, rev=task.rev + 1)  # type: ignore[arg-type] -- each by its own name
     actor.journal.record(TaskUpdated(task=changed), full=True)
-    _follow(actor, changed, said="title" in new or "description" in new)
+    _follow(actor, changed, said="title" in new or "description" in new, by=by)
     return changed
 
 
@@ -149,7 +151,7 @@ def waiting(actor: SessionActor, task: Task) -> QueueItem | None:
     return next((item for item in actor.state.queue if item.task_id == task.id), None)
 
 
-def _follow(actor: SessionActor, task: Task, *, said: bool) -> None:
+def _follow(actor: SessionActor, task: Task, *, said: bool, by: str | None) -> None:
     """A run that waits says what the task says now; one of a task that is over waits no more."""
     item = waiting(actor, task)
     if item is None:
@@ -157,7 +159,7 @@ def _follow(actor: SessionActor, task: Task, *, said: bool) -> None:
     if task.status in _OVER:
         actor.put_queue([other for other in actor.state.queue if other.id != item.id])
     elif said:
-        new = replace(item, parts=_parts(task), rev=item.rev + 1)
+        new = replace(item, parts=_parts(task), rev=item.rev + 1, user=item.user if by is None else by)
         actor.put_queue([new if other.id == item.id else other for other in actor.state.queue])
 
 
@@ -262,6 +264,8 @@ class Book:
         if task is None:
             known = "; ".join(f"{t.id} ({t.status}): {t.title}" for t in list(tasks.values())[-20:])
             raise ToolError(f"There is no task {task_id!r}. There are: {known or 'none'}.", code="no_such_task")
-        changed = _change(self._actor, task, title=title, description=description, status=status)
+        turn = self._actor.state.turn
+        by = turn.user if turn is not None else None
+        changed = _change(self._actor, task, title=title, description=description, status=status, by=by)
         await self._actor.journal.committed()
         return changed

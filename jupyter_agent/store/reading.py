@@ -63,6 +63,8 @@ class Loaded:
     """By the call that each lets run."""
     prefix: Wire | None
     left_plan: str | None
+    mixed_turn: str | None
+    held_turn: str | None
     start_next: str | None
     jobs: list[Job]
 
@@ -98,6 +100,8 @@ def load(conn: sqlite3.Connection, blobs: Blobs) -> Loaded:
         permissions=_permissions(conn, turn["id"]) if turn else {},
         prefix=_meta(conn, "prefix"),
         left_plan=_meta(conn, "left_plan"),
+        mixed_turn=_meta(conn, "mixed_turn"),
+        held_turn=_meta(conn, "held_turn"),
         start_next=_meta(conn, "start_next"),
         jobs=_jobs(conn),
     )

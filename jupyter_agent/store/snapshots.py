@@ -76,6 +76,8 @@ def take(folder: Path, reason: Reason, at: int, source: sqlite3.Connection) -> N
     """Copy the database behind ``source`` as it is now; writers elsewhere go on meanwhile. Raises ``StoreError``."""
     try:
         (folder / SNAPSHOTS).mkdir(exist_ok=True)
+        while (folder / SNAPSHOTS / f"{at}.{reason}.db").exists():
+            at += 1  # None takes the place of another.
         draft = folder / SNAPSHOTS / f"{at}.{reason}.part"
         draft.unlink(missing_ok=True)
         try:
@@ -191,6 +193,9 @@ def _replace(folder: Path, snapshot: Snapshot, gen: int, now: int, notice: Notic
             writes = [
                 PutMeta(key="epoch", value=str(uuid.uuid4())),
                 PutMeta(key="gen", value=max(gen, _gen(store.db.conn))),
+                # What ran when the snapshot was taken has gone on since: nothing of it happens again by itself.
+                PutMeta(key="held_turn", value=_running(store.db.conn)),
+                PutMeta(key="start_next", value=None),
             ]
             store.commit(Batch(events=[said], writes=[*writes], full=True))
         finally:
@@ -202,6 +207,11 @@ def _replace(folder: Path, snapshot: Snapshot, gen: int, now: int, notice: Notic
         raise StoreUnwritable(f"The session could not be put back: {error.strerror}.", hint=DISK_HINT) from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _running(conn: sqlite3.Connection) -> str | None:
+    row = conn.execute("SELECT id FROM turns WHERE live = 1 AND status <> 'awaiting'").fetchone()
+    return row[0] if row else None
 
 
 def _gen(conn: sqlite3.Connection) -> int:

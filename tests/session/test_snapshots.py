@@ -19,6 +19,7 @@ from jupyter_agent.session import safekeeping
 from jupyter_agent.session.host import SessionHost
 from jupyter_agent.store.schema import SCHEMA_VERSION, session_migrations
 from tests.model_server import Gate, ModelServer, Reply, Text, ToolUse
+from tests.roads import write_notebook
 from tests.session.test_damage import HARMS, Harm, beheaded
 from tests.session.test_host import hosting, until, viewing
 from tests.stranger import Stranger
@@ -120,6 +121,38 @@ async def test_a_question_that_was_open_is_open_again(model_server: ModelServer,
             await view.ask("approval.answer", id=asked["id"], rev=1, decision="allow", scope="once")
             await view.event("turn.ended", outcome="completed")
     assert model_server.refusals == []
+
+
+async def test_what_ran_when_the_snapshot_was_taken_does_not_happen_again_by_itself(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    write_notebook(tmp_path, "a.ipynb")
+    adding = ToolUse("insert_cell", {"after": "first", "cell_type": "code", "source": "once = 1"})
+    async with hosting(model_server, tmp_path, recovery_backoff_s=0.0) as host:
+        await host.rules.add("me", "insert_cell", "a.ipynb")
+        session = await host.create(notebook_path="a.ipynb")
+        async with viewing(host, session.id) as view:
+            gate = Gate()
+            model_server.script([Reply(Text("I will"), gate, adding), "Inserted.", Reply(adding), "Twice."])
+            await view.say("insert it once")
+            await view.event("part.delta")
+            at = await snapped(host, tmp_path, session.id)
+            gate.open()
+            await view.event("turn.ended", outcome="completed")
+            await host.restore(session.id, at)
+            await view.event("resync", reason="epoch")
+            await view.subscribe()
+            assert (view.view["turn"], view.view["last_outcome"]["outcome"]) == (None, "interrupted")
+    assert (tmp_path / "a.ipynb").read_text(encoding="utf-8").count("once = 1") == 1
+    assert len(model_server.requests) == 2
+
+
+async def test_a_snapshot_takes_the_place_of_no_other(model_server: ModelServer, tmp_path: Path) -> None:
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create()
+        for _ in range(3):
+            await safekeeping.take(host, session.id, folder_of(tmp_path, session.id), 1_795_413_353_559)
+        assert len(await host.snapshots(session.id)) == 3
 
 
 async def test_without_a_snapshot_from_then_nothing_changes(model_server: ModelServer, tmp_path: Path) -> None:
