@@ -181,6 +181,8 @@ class Stranger:
         match kind:
             case "message.added" | "message.updated":
                 self._put(view["messages"], d["message"])
+            case "message.removed":
+                view["messages"] = [m for m in view["messages"] if m["id"] != d["message_id"]]
             case "part.added" | "part.done":
                 self._put(self._message(d["message_id"])["parts"], d["part"])
             case "part.delta":

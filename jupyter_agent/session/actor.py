@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +55,7 @@ from ..protocol.commands import (
     TurnRetry,
     TurnStop,
 )
-from ..protocol.content import Json, Message, Mode, OutcomeKind, QueueItem, Road, Trigger, Turn, TurnError
+from ..protocol.content import Json, Message, Mode, OutcomeKind, QueueItem, Road, Session, Trigger, Turn, TurnError
 from ..protocol.cut import frames_of
 from ..protocol.events import (
     Ack,
@@ -123,6 +123,7 @@ class SessionActor:
         hint: Callable[[Frame], None],
         changed: Callable[[SessionActor, list[Recorded]], None],
         failed: Callable[[SessionActor, StoreError], None],
+        fork: Callable[[SessionActor, str, str | None], Awaitable[Session]],
         watched: Callable[[], bool] = lambda: False,
     ) -> None:
         self.id = session_id
@@ -133,6 +134,7 @@ class SessionActor:
         self._hint = hint
         self._changed = changed
         self._watched = watched
+        self.fork = fork
         self.journal = Journal(
             store,
             thread,
@@ -172,6 +174,11 @@ class SessionActor:
         """Wait until no turn runs here, at most so many seconds."""
         if self._turn_task is not None:
             await asyncio.wait({self._turn_task}, timeout=within)
+
+    @property
+    def message_room(self) -> int:
+        """How many bytes a message has on the wire."""
+        return self.services.settings.message_room
 
     @property
     def idle(self) -> bool:
@@ -252,6 +259,8 @@ class SessionActor:
     async def _decide(self, envelope: Envelope) -> dict[str, Json]:
         """Read what the command brings, then decide. Raises ``AgentError``."""
         command, settings = envelope.command, self.services.settings
+        if isinstance(command, branches.BranchCommand):
+            return await branches.handle(self, command, envelope.cmd_id, user=envelope.user)
         if isinstance(command, MessageSend | QueueEdit) and is_long(command.parts, settings):
             await asyncio.to_thread(keep_texts, self.folder, command.parts, settings)
         said = await self._said(command)
@@ -282,10 +291,10 @@ class SessionActor:
                 return queueing.handle(self, command, by=envelope.user)
             case TurnContinue() as command:
                 return recovery.go_on(self, command, user=envelope.user)
-            case SessionClear() | SessionRewind() | SessionFork() | TurnRetry() as command:
-                return branches.handle(self, command)
             case TaskCreate() | TaskUpdate() | TaskRun() as command:
                 return tasks.handle(self, command, user=envelope.user)
+            case SessionClear() | SessionRewind() | SessionFork() | TurnRetry():
+                return {}  # ``_decide`` has taken these.
             case Hello() | Ping() | Subscribe() | History():
                 return {}  # The host and ``submit`` have answered these.
 
@@ -381,8 +390,16 @@ class SessionActor:
             user=user,
         )
         said_by_user = cut_message(
-            Message(id=message_id, role="user", status="complete", turn_id=turn_id, created_at=now, parts=parts),
-            self.services.settings.message_room,
+            Message(
+                id=message_id,
+                role="user",
+                status="complete",
+                turn_id=turn_id,
+                parent_id=state.head,
+                created_at=now,
+                parts=parts,
+            ),
+            self.message_room,
         )
         answer = Message(
             id=turn.message_id,
@@ -399,7 +416,7 @@ class SessionActor:
             events.append(SessionUpdated(patch={"title": title}, rev=state.session.rev + 1))
         if reads_cut(said):
             events.append(Notice(level="warning", code="attachment_cut", text=CUT_FILE))
-        self.journal.record(*events, writes=[blocks], full=True, then=self._run_when_stored)
+        self.journal.record(*events, writes=[blocks], full=True, then=self.run_when_stored)
         self.put_facts()
 
     def note(self, mode: Mode, more: Sequence[str] = ()) -> str:
@@ -409,17 +426,16 @@ class SessionActor:
         if state.session.notebook_path:
             lines.append(f"Notebook: {state.session.notebook_path}")
         last = state.last_outcome
-        if last is not None and last.outcome == "stopped":
+        if last is None or state.head not in last.message_ids:
+            pass  # It is not what this message follows.
+        elif last.outcome == "stopped":
             lines.append("The user stopped the previous reply where it ends.")
-        elif last is not None and last.outcome in ("failed", "interrupted"):
+        elif last.outcome in ("failed", "interrupted"):
             lines.append("The previous reply broke off where it ends.")
         return "<context>\n" + "\n".join(lines) + "\n</context>"
 
-    def run_when_stored(self) -> None:
-        """Enter the turn once everything recorded so far is on disk."""
-        self.journal.record(then=self._run_when_stored)
-
-    def _run_when_stored(self, error: StoreError | None) -> None:
+    def run_when_stored(self, error: StoreError | None) -> None:
+        """Enter the turn that was just recorded."""
         if error is None:
             self.run()
 
@@ -519,6 +535,16 @@ class SessionActor:
             else:
                 self.end_turn("stopped")
         return {"turn": turn.id, "still_queued": list(still)}
+
+    async def halt(self) -> None:
+        """Stop the live turn, if there is one, and wait until it has come to rest. Raises ``SessionFailed``."""
+        if self.state.start_next is not None:
+            queueing.want(self, None)
+        while (turn := self.state.turn) is not None:
+            self.stop(TurnStop(turn=turn.id))
+            if self._turn_task is not None:
+                await asyncio.wait([self._turn_task])
+            await self.journal.committed()
 
     # -- the session's own facts -------------------------------------------------------
 

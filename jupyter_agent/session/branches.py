@@ -1,12 +1,29 @@
-"""Branches: which messages are the session's story now. What leaves it stays stored."""
+"""Branches: which messages are the session's story now. What leaves it stays stored.
+
+::
+
+    a turn runs? ── stop it, wait until it rests ──► what leaves, what comes back ──► one transaction
+                    nothing of it comes in late        (read from the tree)            removed, added, kept_steps
+
+    clear            no message is the last one          retry     the question is, and a new turn answers it
+    rewind to M      M is, on its own branch             fork      M is, in another session; this one goes on
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandRejected
+from ..protocol import codec
 from ..protocol.commands import SessionClear, SessionFork, SessionRewind, TurnRetry
-from ..protocol.content import Json
+from ..protocol.content import Json, Message, Turn
+from ..protocol.events import MessageAdded, MessageRemoved, TurnStarted
+from ..protocol.ids import new_id, now_ms
+from ..protocol.plain import to_plain
+from ..store import branch, reading
+from ..store.branch import Node
+from ..store.writes import KeepBranch, PutBlocks
 
 if TYPE_CHECKING:
     from .actor import SessionActor
@@ -14,6 +31,92 @@ if TYPE_CHECKING:
 BranchCommand = SessionClear | SessionRewind | SessionFork | TurnRetry
 
 
-def handle(actor: SessionActor, command: BranchCommand) -> dict[str, Json]:
-    """Change the branch. Raises ``CommandRejected``."""
-    raise CommandRejected(f"{actor.id} cannot do {command.tag} yet.", code="unsupported")
+async def handle(actor: SessionActor, command: BranchCommand, cmd_id: str, *, user: str) -> dict[str, Json]:
+    """Change the branch, or copy it. Raises ``CommandRejected``."""
+    match command:
+        case SessionClear():
+            await _go_to(actor, None)
+            if actor.state.queue:
+                actor.put_queue([])
+            return {}
+        case SessionRewind(message_id=message_id):
+            await _look_up(actor, message_id)
+            if branch.within_a_turn(await _tree(actor), message_id):
+                raise CommandRejected(
+                    "This message stands in the middle of a reply.",
+                    code="within_a_turn",
+                    hint="Rewind to the reply's end, or to the message it answers.",
+                )
+            await _go_to(actor, message_id)
+            return {}
+        case TurnRetry(message_id=message_id):
+            question = await _question_of(actor, message_id)
+            await _go_to(actor, question)
+            return {"turn": _answer_again(actor, question, user)}
+        case SessionFork(message_id=message_id):
+            if message_id is not None:
+                await _look_up(actor, message_id)
+            # The same command makes the same session, also when a crash came between its making and its ack.
+            digest = hashlib.sha256(f"{actor.id} {cmd_id}".encode("utf-8", "surrogatepass")).hexdigest()
+            session = await actor.fork(actor, f"ses_{digest[:20]}", message_id)
+            return {"id": session.id, "session": to_plain(session)}
+
+
+async def _tree(actor: SessionActor) -> dict[str, Node]:
+    await actor.journal.committed()
+    return await actor.journal.read(lambda store: branch.tree(store.db.conn))
+
+
+async def _look_up(actor: SessionActor, message_id: str) -> Node:
+    node = (await _tree(actor)).get(message_id)
+    if node is None:
+        raise CommandRejected("There is no such message in this session.", code="unknown_message")
+    return node
+
+
+async def _question_of(actor: SessionActor, message_id: str) -> str:
+    answer = await _look_up(actor, message_id)
+    if answer.role != "assistant":
+        raise CommandRejected("Only an answer can be tried again.", code="not_an_answer")
+    nodes = await _tree(actor)
+    # What steered the turn is part of the answer, and is left behind with it.
+    question = branch.nearest(
+        nodes, message_id, lambda node: node.role == "user" and not branch.within_a_turn(nodes, node.id)
+    )
+    if question is None:
+        raise CommandRejected("Nobody asked for this answer.", code="not_an_answer")
+    return question
+
+
+async def _go_to(actor: SessionActor, message_id: str | None) -> None:
+    """Make this message the last one."""
+    while True:
+        await actor.halt()
+        change = branch.change_to(await _tree(actor), message_id)
+        coming = await actor.journal.read(
+            lambda store, ids=change.coming: reading.messages_of(store.db.conn, ids, actor.message_room)
+        )
+        if actor.state.turn is None:  # else something else began one meanwhile
+            break
+    events: list[Any] = [MessageRemoved(message_id=gone) for gone in change.leaving]
+    events += [MessageAdded(message=codec.decode_message(message)) for message in coming]
+    if events:
+        actor.journal.record(*events, writes=[KeepBranch()], full=True)
+        actor.put_facts()
+    actor.state.head = message_id
+
+
+def _answer_again(actor: SessionActor, question: str, user: str) -> str:
+    """Start a turn on a message that is there already; what it says is in the history of the turn it came with."""
+    now, mode = now_ms(), actor.state.session.mode
+    turn = Turn(id=new_id("trn"), trigger="user", message_id=new_id("msg"), mode=mode, started_at=now, user=user)
+    answer = Message(
+        id=turn.message_id, role="assistant", status="streaming", turn_id=turn.id, parent_id=question, created_at=now
+    )
+    note: dict[str, Any] = {"type": "text", "text": actor.note(mode)}
+    blocks = PutBlocks(turn_id=turn.id, step=0, ord=0, role="user", content=[note])
+    actor.journal.record(
+        TurnStarted(turn=turn), MessageAdded(message=answer), writes=[blocks], full=True, then=actor.run_when_stored
+    )
+    actor.put_facts()
+    return turn.id

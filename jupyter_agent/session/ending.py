@@ -6,8 +6,9 @@ and nothing spins after it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..protocol.content import (
     MessageStatus,
@@ -20,13 +21,11 @@ from ..protocol.content import (
 )
 from ..protocol.events import ApprovalResolved, Event, MessageUpdated, PartDone, ToolStateChanged, TurnEnded
 from ..protocol.ids import now_ms
-from ..store.writes import PutBlocks, PutCall, Write
-from . import jobs
+from ..store.writes import DropJob, PutBlocks, PutCall, Write
 from .large import cut_message
 from .permissions import expiry_of
 
 if TYPE_CHECKING:
-    from .actor import SessionActor
     from .state import State
 
 _MESSAGE_STATUS: dict[OutcomeKind, MessageStatus] = {
@@ -38,14 +37,34 @@ _MESSAGE_STATUS: dict[OutcomeKind, MessageStatus] = {
 }
 
 
-def end(actor: SessionActor, outcome: OutcomeKind, error: TurnError | None) -> None:
+class Recorder(Protocol):
+    """What takes events down: a journal, or a copy that nobody watches."""
+
+    def record(self, *events: Event, writes: Iterable[Write] = (), full: bool = False) -> None:
+        """Let something have happened."""
+        ...
+
+
+class Endable(Protocol):
+    """A session whose live turn can be ended: an actor, or a copy."""
+
+    @property
+    def state(self) -> State: ...
+    @property
+    def journal(self) -> Recorder: ...
+    @property
+    def message_room(self) -> int: ...
+
+
+def end(actor: Endable, outcome: OutcomeKind, error: TurnError | None) -> None:
     """Record the end of the live turn."""
     state = actor.state
     turn, message = state.turn, state.message
     if turn is None or message is None:
         return
     for approval in list(state.approvals.values()):
-        jobs.drop(actor, expiry_of(approval.id))
+        if (expiry := expiry_of(approval.id)) in state.jobs:
+            actor.journal.record(writes=[DropJob(job_id=expiry)])
         actor.journal.record(
             ApprovalResolved(id=approval.id, rev=approval.rev + 1, decision="cancelled", by="system", road="panel")
         )
@@ -53,7 +72,7 @@ def end(actor: SessionActor, outcome: OutcomeKind, error: TurnError | None) -> N
         actor.journal.record(event)
     final = cut_message(
         replace(message, status=_MESSAGE_STATUS[outcome], parts=state.live_parts()),
-        actor.services.settings.message_room,
+        actor.message_room,
     )
     actor.journal.record(
         MessageUpdated(message=final),

@@ -250,6 +250,7 @@ class SessionHost:
             changed=self.changed,
             failed=partial(self._failed, room),
             watched=lambda: bool(room.connections),
+            fork=self.library.fork,
         )
 
     def why_only_look(self, session_id: str) -> AgentError | None:

@@ -22,10 +22,11 @@ from ..store.index import State
 from ..store.profile import Profile
 from ..store.store import SessionStore
 from ..store.trash import Trash
-from . import jobs, looking
+from . import forking, jobs, looking
 from .listing import Listing
 
 if TYPE_CHECKING:
+    from .actor import SessionActor
     from .host import SessionHost
 
 UNKNOWN = "There is no such session."
@@ -162,6 +163,20 @@ class Library:
         facts = actor.state.facts()
         await self.listing.shown(facts)
         return facts
+
+    # -- copying -------------------------------------------------------------------------
+
+    async def fork(self, actor: SessionActor, session_id: str, message_id: str | None) -> Session:
+        """Make ``session_id`` out of an awake session, up to a message; made already, it is returned as it is."""
+        if self.exists(session_id):
+            return await self.session(session_id)
+        half = self.folder / f".{session_id}"  # No session's name: what a crash leaves of it is nobody's.
+        await actor.journal.committed()
+        await actor.journal.read(lambda store: forking.copy(store, half))
+        session = await asyncio.to_thread(forking.make_own, half, session_id, message_id, self._settings, self._profile)
+        await asyncio.to_thread(half.rename, self.folder / session_id)
+        await self.listing.added(session, read=True)
+        return session
 
     # -- deleting ------------------------------------------------------------------------
 

@@ -100,12 +100,12 @@ def _send_now(actor: SessionActor, item: QueueItem) -> dict[str, Json]:
     if turn is None:
         start_next(actor)
     else:
-        _want(actor, item.id)
+        want(actor, item.id)
         actor.stop(TurnStop(turn=turn.id))
     return {}
 
 
-def _want(actor: SessionActor, item_id: str | None) -> None:
+def want(actor: SessionActor, item_id: str | None) -> None:
     """Keep which message was sent for; a server that ends before the turn has stopped goes on with it later."""
     actor.state.start_next = item_id
     actor.journal.record(writes=[PutMeta(key="start_next", value=item_id)])
@@ -116,7 +116,7 @@ def after_turn(actor: SessionActor, outcome: OutcomeKind, *, resume: bool) -> No
     items = actor.state.queue
     wanted = actor.state.start_next
     if wanted is not None:
-        _want(actor, None)
+        want(actor, None)
     if not items:
         return
     calm = outcome in ("completed", "step_limit") and not actor.state.paused

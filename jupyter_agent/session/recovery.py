@@ -77,7 +77,7 @@ def _recover(actor: SessionActor) -> None:
     if goes_on:
         _settle_begun(actor)
         actor.journal.record(TurnStatusChanged(status="recovering", attempt=state.turn.attempt + 1), full=True)
-        actor.run_when_stored()
+        actor.journal.record(then=actor.run_when_stored)
     elif exhausted is not None:
         actor.end_turn("failed", error=exhausted, resume_queue=False)
     else:
@@ -230,7 +230,7 @@ def go_on(actor: SessionActor, command: TurnContinue, *, user: str) -> dict[str,
     last = actor.state.last_outcome
     if actor.state.turn is not None:
         raise CommandRejected("A turn is running.", code="busy", hint="Wait for it, or stop it.")
-    if last is None or last.turn != command.after:
+    if last is None or last.turn != command.after or actor.state.head not in last.message_ids:
         raise CommandRejected("This is not the session's last turn.", code="stale")
     if last.outcome == "completed":
         raise CommandRejected("The last turn is complete.", code="nothing_to_continue")
@@ -245,7 +245,7 @@ def _start(actor: SessionActor, last: TurnEnded, user: str) -> str:
         role="assistant",
         status="streaming",
         turn_id=turn.id,
-        parent_id=last.message_ids[-1] if last.message_ids else None,
+        parent_id=actor.state.head,
         created_at=now,
     )
     ask = GO_ON_STEPS if last.outcome == "step_limit" else GO_ON_LATER
@@ -253,6 +253,6 @@ def _start(actor: SessionActor, last: TurnEnded, user: str) -> str:
     blocks = PutBlocks(turn_id=turn.id, step=0, ord=0, role="user", content=said)
     actor.journal.record(TurnStarted(turn=turn), MessageAdded(message=answer), writes=[blocks], full=True)
     tasks.follow_turn(actor, last.turn, turn.id)
-    actor.run_when_stored()
+    actor.journal.record(then=actor.run_when_stored)
     actor.put_facts()
     return turn.id

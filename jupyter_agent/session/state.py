@@ -110,6 +110,8 @@ class State:
     queue: list[QueueItem] = field(default_factory=list[QueueItem])
     paused: bool = False
     queue_rev: int = 0
+    head: str | None = None
+    """The branch's last message; whoever removes messages says which it is then."""
     approvals: dict[str, Approval] = field(default_factory=dict[str, Approval])
     tasks: dict[str, Task] = field(default_factory=dict[str, Task])
     last_outcome: TurnEnded | None = None
@@ -138,6 +140,7 @@ class State:
             queue=[codec.decode_queue_item(item) for item in snap["queue"]],
             paused=snap["paused"],
             queue_rev=loaded.queue_rev,
+            head=loaded.head,
             approvals={a["id"]: codec.decode_approval(a) for a in snap["approvals"]},
             tasks={t["id"]: codec.decode_task(t) for t in snap["tasks"]},
             last_outcome=codec.decode_outcome(snap["last_outcome"]) if snap["last_outcome"] else None,
@@ -275,8 +278,10 @@ class State:
                 for part_id in parts:
                     self.parts[part_id] = replace(self.part(part_id), superseded=True)  # type: ignore[call-arg] -- text, reasoning and tool parts have it
                 self.step_parts = []
-            case MessageAdded(message=message) if message.role == "assistant" and self._is_live(message):
-                self._begin_message(message)
+            case MessageAdded(message=message):
+                self.head = message.id
+                if message.role == "assistant" and self._is_live(message):
+                    self._begin_message(message)
             case MessageUpdated(message=message) if self.message and message.id == self.message.id:
                 self.message = replace(message, parts=[])
             case PartAdded(part=part):

@@ -134,6 +134,8 @@ def put_meta(conn: sqlite3.Connection, key: str, value: Any) -> None:
 
 
 def _insert_message(conn: sqlite3.Connection, message: Message) -> None:
+    if conn.execute("UPDATE messages SET removed=0 WHERE id=?", (message.id,)).rowcount:
+        return  # It comes back from an old branch, as it was; the event may show it cut.
     conn.execute(
         "INSERT INTO messages (id, ord, parent_id, role, status, turn_id, content, created_at, meta)"
         " VALUES (?, (SELECT coalesce(max(ord), 0) + 1 FROM messages), ?,?,?,?,?,?,?)",

@@ -67,6 +67,8 @@ class Loaded:
     held_turn: str | None
     start_next: str | None
     jobs: list[Job]
+    head: str | None
+    """The branch's last message."""
 
 
 def load(conn: sqlite3.Connection, blobs: Blobs) -> Loaded:
@@ -80,6 +82,7 @@ def load(conn: sqlite3.Connection, blobs: Blobs) -> Loaded:
     queue = _meta(conn, "queue", {"rev": 0})
     step = _last_step(conn, turn["id"]) if turn else None
     counts = conn.execute("SELECT interrupted, cuts FROM turns WHERE live = 1").fetchone() or (0, 0)
+    head = conn.execute("SELECT id FROM messages WHERE removed=0 ORDER BY ord DESC LIMIT 1").fetchone()
     return Loaded(
         ep=epoch(conn),
         seq=snap["as_of"],
@@ -104,6 +107,7 @@ def load(conn: sqlite3.Connection, blobs: Blobs) -> Loaded:
         held_turn=_meta(conn, "held_turn"),
         start_next=_meta(conn, "start_next"),
         jobs=_jobs(conn),
+        head=head[0] if head else None,
     )
 
 
@@ -282,7 +286,7 @@ def _rehydrate(
     d = json.loads(body)
     if "ref" in d:
         match kind:
-            case "message.updated":
+            case "message.updated" | "message.added":
                 d = {"message": fit_message(_messages(conn, "WHERE m.id=?", (d["ref"],))[0], message_bytes)}
             case "part.done":
                 d = {"message_id": d["message_id"], "part": _part(conn, d["ref"])}
@@ -366,9 +370,10 @@ def _blob(blobs: Blobs, address: str) -> Any:
 
 
 def api_history(conn: sqlite3.Connection, blobs: Blobs) -> list[tuple[str, list[Wire]]]:
-    """Return ``(role, content)`` of every message of the API's history, in order, verbatim. Raises ``StoreDamaged``."""
+    """Return ``(role, content)`` of every message of the branch's API history, verbatim. Raises ``StoreDamaged``."""
     rows = conn.execute(
-        "SELECT b.role, b.body FROM api_blocks b JOIN turns t ON t.id = b.turn_id ORDER BY t.ord, b.step, b.ord"
+        "SELECT b.role, b.body FROM api_blocks b JOIN turns t ON t.id = b.turn_id"
+        " WHERE t.kept_steps IS NULL OR b.step <= t.kept_steps ORDER BY t.ord, b.step, b.ord"
     )
     return [(role, body_of(blobs, body)) for role, body in rows]
 
@@ -376,6 +381,12 @@ def api_history(conn: sqlite3.Connection, blobs: Blobs) -> list[tuple[str, list[
 def texts(conn: sqlite3.Connection) -> list[tuple[str, str]]:
     """Return ``(message id, its text)`` of the branch's messages that say something."""
     return conn.execute("SELECT id, content FROM messages WHERE removed=0 AND content != '' ORDER BY ord").fetchall()
+
+
+def messages_of(conn: sqlite3.Connection, ids: list[str], message_bytes: int = NO_LIMIT) -> list[Wire]:
+    """Return these messages, each as one of its frames shows it."""
+    found = (_messages(conn, "WHERE m.id=?", (message_id,)) for message_id in ids)
+    return [fit_message(message, message_bytes) for messages in found for message in messages]
 
 
 def has_message(conn: sqlite3.Connection, message_id: str) -> bool:

@@ -8,11 +8,13 @@ from typing import Any
 from ..protocol.frames import dump_json
 from ..protocol.plain import to_plain
 from .blobs import Blobs
+from .branch import keep_branch
 from .projection import put_meta
 from .writes import (
     Call,
     Decide,
     DropJob,
+    KeepBranch,
     PutBlob,
     PutBlocks,
     PutCall,
@@ -76,6 +78,8 @@ def _turn(conn: sqlite3.Connection, write: Write, blobs: Blobs) -> None:
             )
         case UsePermission():
             _use_permission(conn, write)
+        case KeepBranch():
+            keep_branch(conn)
         case PutCounts():
             conn.execute(
                 "UPDATE turns SET interrupted=?, cuts=? WHERE id=?", (write.interrupted, write.cuts, write.turn_id)

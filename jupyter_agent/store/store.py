@@ -26,6 +26,7 @@ from ..errors import StoreDamaged, StoreTooNew, StoreUnwritable
 from ..protocol.content import Session
 from ..protocol.events import (
     Event,
+    MessageAdded,
     MessageUpdated,
     PartDelta,
     PartDone,
@@ -319,6 +320,8 @@ def _logged(event: Event) -> Any:
             return {"message_id": message_id, "ref": part.id}
         case MessageUpdated(message=message):
             return {"ref": message.id}
+        case MessageAdded(message=message) if message.role == "assistant" and message.parts:
+            return {"ref": message.id}  # It comes back from an old branch.
         case ToolStateChanged(part_id=part_id, output=output) if output is not None:
             return {"ref": part_id}
         case _:

@@ -120,6 +120,11 @@ NEVER = 1 << 62
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeepBranch:
+    """The branch has changed: the API's history is what its messages were made of, and nothing else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """Something due at a time (ms), whether the session is awake then or not. Done at least once."""
 
@@ -164,6 +169,7 @@ Write = (
     | Decide
     | UsePermission
     | PutCounts
+    | KeepBranch
     | PutJob
     | DropJob
 )

@@ -248,6 +248,28 @@ class AnyOrder(RuleBasedStateMachine):
             there = self.run(self._there())
             self.sent = [message_id for message_id in self.sent if message_id in there]
 
+    @rule(view=views, back=st.integers(1, 5))
+    def rewind(self, view: Stranger, back: int) -> None:
+        """Go further back, maybe to a message that left the branch."""
+        messages = view.view["messages"]
+        if messages and self._try(view, "session.rewind", message_id=messages[-1 - back % len(messages)]["id"]):
+            there = self.run(self._there())
+            self.sent = [message_id for message_id in self.sent if message_id in there]
+
+    @rule(view=views)
+    def fork(self, view: Stranger) -> None:
+        """Copy the session; the copy has nothing that runs or waits."""
+        ack = self.run(view.ask("session.fork"))
+        if ack["status"] == "accepted":
+            self.run(self._rests(ack["result"]["id"]))
+
+    async def _rests(self, session: str) -> None:
+        newcomer = Stranger(lambda command: connection.receive(command))
+        connection = self.host.connect(session, lambda frame: newcomer.hear(frame.data), user="me", road="panel")
+        await newcomer.open()
+        assert (newcomer.view["turn"], newcomer.view["queue"], newcomer.view["approvals"]) == (None, [], [])
+        connection.close()
+
     def _try(self, view: Stranger, kind: str, **body: Any) -> bool:
         ack = self.run(view.ask(kind, **body))
         assert ack["status"] == "accepted" or ack["error"]["message"], ack

@@ -27,6 +27,7 @@ from .engine import Engine
 from .relay import Relay
 from .rest import (
     ArchiveHandler,
+    BranchHandler,
     CommandsHandler,
     MessagesHandler,
     ModelsHandler,
@@ -247,6 +248,7 @@ class AgentExtension(ExtensionApp):
                 (rf"{API}{_SESSION}/messages/([^/]+)/parts/([^/]+)", PartHandler, engine),
                 (rf"{API}{_SESSION}/(archive|unarchive)", ArchiveHandler, engine),
                 (rf"{API}{_SESSION}/take-over", TakeOverHandler, engine),
+                (rf"{API}{_SESSION}/(rewind|clear|fork|duplicate)", BranchHandler, engine),
                 (rf"{API}{_SESSION}/undelete", UndeleteHandler, engine),
                 (rf"{API}{_SESSION}/snapshots", SnapshotsHandler, engine),
                 (rf"{API}{_SESSION}/restore", RestoreHandler, engine),

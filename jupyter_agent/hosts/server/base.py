@@ -63,6 +63,7 @@ _BY_CODE = {
     "invalid_task": HTTPStatus.BAD_REQUEST,
     "no_such_task": HTTPStatus.NOT_FOUND,
     "no_such_rule": HTTPStatus.NOT_FOUND,
+    "unknown_message": HTTPStatus.NOT_FOUND,
     "shutting_down": HTTPStatus.SERVICE_UNAVAILABLE,
     "conflicting_distribution": HTTPStatus.SERVICE_UNAVAILABLE,
 }

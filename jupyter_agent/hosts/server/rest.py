@@ -7,13 +7,14 @@ What is out of range is refused, never clamped.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
 
 from ... import __version__
-from ...errors import SessionNotFound
+from ...errors import CommandRejected, SessionNotFound
 from ...protocol.ids import now_ms
 from ...protocol.plain import to_plain
 from .base import AgentHandler, BadRequest, NotAllowed, TooLarge, guarded, of_session
@@ -144,6 +145,28 @@ class ArchiveHandler(AgentHandler):
         self.reply({"session": to_plain(session)})
 
 
+class BranchHandler(AgentHandler):
+    """Rewind, clear, fork: the protocol's commands, for who has no socket. A ``cmd_id`` may be repeated."""
+
+    @guarded
+    @of_session
+    async def post(self, session_id: str, action: str) -> None:
+        body = _checked(self.json_object(), _BRANCH[action])
+        if action == "rewind" and "message_id" not in body:
+            raise BadRequest("message_id names the message that is to be the last.")
+        host = await self.engine.host()
+        cmd_id = body.pop("cmd_id", None) or str(uuid.uuid4())
+        kind = "fork" if action == "duplicate" else action
+        command = {"v": PROTOCOL, "cmd_id": cmd_id, "type": f"session.{kind}", "d": body}
+        ack = await host.command(session_id, command, user=self.user_name, road="rest")
+        if (error := ack.get("error")) is not None:
+            raise CommandRejected(error["message"], code=error["code"], hint=error.get("hint"))
+        if kind == "fork":
+            self.reply({"session": ack["result"]["session"]}, HTTPStatus.CREATED)
+        else:
+            self.reply({"session": to_plain(await host.session(session_id))})
+
+
 class UndeleteHandler(AgentHandler):
     """Bring a deleted session back, as long as that is possible. Doing so twice is no error."""
 
@@ -213,6 +236,14 @@ _MODEL = _Rule(lambda v: isinstance(v, str) and 0 < len(v) <= _MAX_PAGE, "a mode
 _PATH = _Rule(lambda v: v is None or _is_path(v), "a path below the server's root, or null")
 _REV = _Rule(lambda v: isinstance(v, int) and not isinstance(v, bool), "an integer")
 _CREATE = {"title": _TITLE, "mode": _MODE, "model": _MODEL, "notebook_path": _PATH}
+_CMD_ID = _Rule(lambda v: isinstance(v, str) and 0 < len(v) <= _MAX_PAGE, "a command's id")
+_MESSAGE = _Rule(lambda v: isinstance(v, str) and 0 < len(v) <= _MAX_PAGE, "a message's id")
+_BRANCH = {
+    "rewind": {"cmd_id": _CMD_ID, "message_id": _MESSAGE},
+    "fork": {"cmd_id": _CMD_ID, "message_id": _Rule(lambda v: v is None or _MESSAGE.accepts(v), "a message's id")},
+    "duplicate": {"cmd_id": _CMD_ID},
+    "clear": {"cmd_id": _CMD_ID},
+}
 _PATCH = {**_CREATE, "if_rev": _REV}
 
 
