@@ -40,13 +40,7 @@ async def handle(actor: SessionActor, command: BranchCommand, cmd_id: str, *, us
                 actor.put_queue([])
             return {}
         case SessionRewind(message_id=message_id):
-            await _look_up(actor, message_id)
-            if branch.within_a_turn(await _tree(actor), message_id):
-                raise CommandRejected(
-                    "This message stands in the middle of a reply.",
-                    code="within_a_turn",
-                    hint="Rewind to the reply's end, or to the message it answers.",
-                )
+            await _end_of_branch(actor, message_id)
             await _go_to(actor, message_id)
             return {}
         case TurnRetry(message_id=message_id):
@@ -55,7 +49,7 @@ async def handle(actor: SessionActor, command: BranchCommand, cmd_id: str, *, us
             return {"turn": _answer_again(actor, question, user)}
         case SessionFork(message_id=message_id):
             if message_id is not None:
-                await _look_up(actor, message_id)
+                await _end_of_branch(actor, message_id)
             # The same command makes the same session, also when a crash came between its making and its ack.
             digest = hashlib.sha256(f"{actor.id} {cmd_id}".encode("utf-8", "surrogatepass")).hexdigest()
             session = await actor.fork(actor, f"ses_{digest[:20]}", message_id)
@@ -72,6 +66,17 @@ async def _look_up(actor: SessionActor, message_id: str) -> Node:
     if node is None:
         raise CommandRejected("There is no such message in this session.", code="unknown_message")
     return node
+
+
+async def _end_of_branch(actor: SessionActor, message_id: str) -> None:
+    """Check that a branch can end here. Raises ``CommandRejected``."""
+    await _look_up(actor, message_id)
+    if branch.within_a_turn(await _tree(actor), message_id):
+        raise CommandRejected(
+            "This message stands in the middle of a reply.",
+            code="within_a_turn",
+            hint="Choose the reply's end, or the message it answers.",
+        )
 
 
 async def _question_of(actor: SessionActor, message_id: str) -> str:

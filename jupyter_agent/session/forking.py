@@ -139,6 +139,7 @@ def _drop_open_step(conn: sqlite3.Connection) -> None:
         conn.execute("DELETE FROM parts WHERE id=?", (json.loads(body)["part"]["id"],))
     conn.execute("DELETE FROM segments")
     conn.execute("DELETE FROM steps WHERE turn_id=? AND step=?", (*turn, open_step))
+    conn.execute("DELETE FROM api_blocks WHERE turn_id=? AND step=?", (*turn, open_step))
     last = conn.execute("SELECT coalesce(max(step), 0) FROM steps WHERE turn_id=?", turn).fetchone()[0]
     conn.execute("UPDATE turns SET step=? WHERE id=?", (last, *turn))
 

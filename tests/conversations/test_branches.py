@@ -264,3 +264,25 @@ async def test_a_fork_of_a_turn_that_asks_leaves_the_question_where_it_is(
             await talk(copy, "go on")
         await view.ask("approval.answer", id=asked["id"], rev=asked["rev"], decision="allow", scope="once")
         await view.event("turn.ended", outcome="completed")
+
+
+async def test_a_branch_does_not_end_in_the_middle_of_a_reply_that_was_steered(road: Road, script: Script) -> None:
+    gate = Gate()
+    word = script([Reply(Text("Look: ", gate), ToolUse("read_notebook", {})), "In red.", "In blue."])
+    async with road.session() as session, road.view(session) as view:
+        await view.open()
+        await view.say(f"plot {word}")
+        await gate.until_reached()
+        await view.say("in red", when_busy="steer")
+        gate.open()
+        await view.event("turn.ended", outcome="completed")
+        question, first, steering, last = (message["id"] for message in view.view["messages"])
+        for within in (first, steering):
+            ack = await view.ask("session.rewind", message_id=within)
+            assert ack["error"]["code"] == "within_a_turn"
+        heard = len(view.events)
+        await view.ask("turn.retry", message_id=last)
+        await view.event("turn.ended", after=heard, outcome="completed")
+        assert [message["id"] for message in view.view["messages"]][:1] == [question]
+        assert len(view.view["messages"]) == 2
+        assert view.text == "In blue."
