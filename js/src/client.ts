@@ -11,18 +11,22 @@ import { computed, effect, type ReadonlySignal, type Signal, signal } from "@pre
 import { type Command, type Connection, command, newId } from "./connection";
 import { fetchPart, uploadText } from "./connections/page";
 import { Outbox } from "./outbox";
+import { Painter } from "./painter";
 import type {
   Ack,
+  AgentCommand,
   AgentEvent,
   Approval,
+  ApprovalAnswer,
   Decision,
   Frame,
   Message,
   Mode,
   Part,
-  QueueItem,
-  Scope,
+  SentFile,
+  SentText,
   Welcome,
+  WhenBusy,
 } from "./protocol.gen";
 import { eventsOf, prependHistory, reduce } from "./reduce";
 import { type ClientStatus, clientStatus, emptyView, type View } from "./view";
@@ -51,7 +55,17 @@ export interface Fault {
   hint?: string | null;
 }
 
-type AckBody = Pick<Ack, "cmd_id" | "status"> & Partial<Ack>;
+/** How an answer differs from a plain one. */
+export type AnswerOptions = Partial<Pick<ApprovalAnswer, "scope" | "reason" | "edited_input">>;
+
+/** What becomes of a message while a turn runs. */
+export interface SendOptions {
+  when_busy?: WhenBusy;
+  /** Deny what waits for an answer; the model reads this message instead. */
+  deny_pending?: boolean;
+}
+
+export type AckBody = Pick<Ack, "cmd_id" | "status"> & Partial<Ack>;
 
 export class AgentClient {
   readonly view: ReadonlySignal<View>;
@@ -110,11 +124,15 @@ export class AgentClient {
   // -- what the user does ---------------------------------------------------------
 
   /** Say something. Shown at once; resolves when the server has it, or refuses it. */
-  send(text: string): Promise<AckBody> {
+  send(text: string, options: SendOptions = {}): Promise<AckBody> {
     const id = newId("msg");
-    if (this.tooLong(text)) return this.sendAttached(id, text);
+    if (this.tooLong(text)) return this.sendAttached(id, text, options);
     this.sentMessages.value = [...this.sentMessages.peek(), { id, text }];
-    return this.deliver("message.send", { id, parts: [{ type: "text", text }], when_busy: "queue" });
+    return this.say(id, [{ type: "text", text }], options);
+  }
+
+  private say(id: string, parts: (SentText | SentFile)[], options: SendOptions): Promise<AckBody> {
+    return this.order("message.send", { id, parts, when_busy: "queue", ...options });
   }
 
   private tooLong(text: string): boolean {
@@ -124,7 +142,7 @@ export class AgentClient {
   }
 
   /** A text over the limit of a frame goes up as a file, and its beginning with it. */
-  private async sendAttached(id: string, text: string): Promise<AckBody> {
+  private async sendAttached(id: string, text: string, options: SendOptions): Promise<AckBody> {
     const beginning = `${cutAt(text, BEGINNING)}…\n\n[The whole message is attached: ${MESSAGE_FILE}]`;
     this.sentMessages.value = [...this.sentMessages.peek(), { id, text: beginning }];
     try {
@@ -132,8 +150,7 @@ export class AgentClient {
       const session = session_id.peek();
       if (!page || session === null) throw new Error("This message is too long to be sent from here.");
       const file = await uploadText(page, session, MESSAGE_FILE, text);
-      const parts = [{ type: "text", text: beginning }, file];
-      return await this.deliver("message.send", { id, parts, when_busy: "queue" });
+      return await this.say(id, [{ type: "text", text: beginning }, file], options);
     } catch (error) {
       this.sentMessages.value = this.sentMessages.peek().filter((message) => message.id !== id);
       const fault = { code: "too_large", message: (error as Error).message, hint: "Shorten it, or save it as a file." };
@@ -158,42 +175,18 @@ export class AgentClient {
   /** Stop the running turn, and only that one. */
   stop(): void {
     const turn = this.current.turn;
-    if (turn !== null) void this.deliver("turn.stop", { turn: turn.id });
+    if (turn !== null) void this.order("turn.stop", { turn: turn.id });
   }
 
-  answer(approval: Approval, decision: Decision, scope: Scope = "once", reason?: string): Promise<AckBody> {
-    return this.deliver("approval.answer", {
-      id: approval.id,
-      rev: approval.rev,
-      decision,
-      scope,
-      ...(reason ? { reason } : {}),
-    });
+  /** Allow or deny the input that was looked at, or allow another in its place. */
+  answer(approval: Approval, decision: Decision, more: AnswerOptions = {}): Promise<AckBody> {
+    const { id, rev, input_hash } = approval;
+    const seen = input_hash ? { input_hash } : {};
+    return this.order("approval.answer", { id, rev, decision, scope: "once", ...seen, ...more });
   }
 
   setMode(mode: Mode): Promise<AckBody> {
-    return this.deliver("session.set", { mode });
-  }
-
-  editQueued(item: QueueItem, text: string): void {
-    const files = item.parts.filter((part) => part.type === "file");
-    const parts = [
-      { type: "text", text },
-      ...files.map(({ sha256, mime, name, bytes, type }) => ({ sha256, mime, name, bytes, type })),
-    ];
-    void this.deliver("queue.edit", { id: item.id, rev: item.rev, parts });
-  }
-
-  removeQueued(item: QueueItem): void {
-    void this.deliver("queue.remove", { id: item.id, rev: item.rev });
-  }
-
-  sendQueuedNow(item: QueueItem): void {
-    void this.deliver("queue.send_now", { id: item.id, rev: item.rev });
-  }
-
-  resumeQueue(): void {
-    void this.deliver("queue.resume");
+    return this.order("session.set", { mode });
   }
 
   /** Fetch the page before the oldest message we have. */
@@ -208,7 +201,7 @@ export class AgentClient {
   // -- commands -------------------------------------------------------------------
 
   /** Send what must arrive: it stays in the outbox until its ack. */
-  private deliver(type: string, d: object = {}): Promise<AckBody> {
+  order(type: AgentCommand["type"], d: object = {}): Promise<AckBody> {
     const order = command(type, d);
     this.outbox.add(order);
     this.postedAt.set(order.cmd_id, Date.now());
@@ -390,51 +383,4 @@ function cutAt(text: string, units: number): string {
 function sentMessage(order: Command): SentMessage {
   const { id, parts } = order.d as { id: string; parts: { text?: string }[] };
   return { id, text: parts.map((part) => part.text ?? "").join("\n") };
-}
-
-/**
- * Paints the first change at once, and what is urgent; gathers the rest until the next frame.
- *
- * A timer stands in for animation frames, which a hidden page doesn't get.
- */
-class Painter {
-  private waiting = false;
-  private dirty = false;
-  private cancel: () => void = () => {};
-
-  constructor(private readonly draw: () => void) {}
-
-  request(urgent = false): void {
-    if (this.waiting) {
-      this.dirty = !urgent;
-      if (urgent) this.draw();
-      return;
-    }
-    this.waiting = true;
-    this.draw();
-    this.cancel = nextFrame(() => {
-      this.waiting = false;
-      if (!this.dirty) return;
-      this.dirty = false;
-      this.request();
-    });
-  }
-
-  dispose(): void {
-    this.cancel();
-  }
-}
-
-function nextFrame(callback: () => void): () => void {
-  const cancel = () => {
-    clearTimeout(timer);
-    if (frame !== undefined) cancelAnimationFrame(frame);
-  };
-  const run = () => {
-    cancel();
-    callback();
-  };
-  const timer = setTimeout(run, 100);
-  const frame = typeof requestAnimationFrame === "function" ? requestAnimationFrame(run) : undefined;
-  return cancel;
 }

@@ -2,7 +2,7 @@
 import type { Approval, Display, EventFrame, Message, Part, Session, ToolPart, Turn, Usage } from "../src/protocol.gen";
 import { Recorder } from "./recorder";
 
-const USAGE: Usage = {
+export const USAGE: Usage = {
   input_tokens: 0,
   output_tokens: 0,
   cache_read_input_tokens: 0,

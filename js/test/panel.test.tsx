@@ -4,8 +4,8 @@ import type { Command } from "../src/connection";
 import type { JupyterPage } from "../src/connections/page";
 import { ReplayConnection } from "../src/connections/replay";
 import { mountPanel, type PanelHandle, type PanelOptions } from "../src/panel";
-import type { EventFrame, Frame, Session } from "../src/protocol.gen";
-import { APPROVAL, aMessage, aSession, aText, aTool, aTurn, opening, SCENES, SID } from "./example";
+import type { EventFrame, Frame, OutcomeKind, Part, Scope, Session } from "../src/protocol.gen";
+import { APPROVAL, aMessage, aSession, aText, aTool, aTurn, opening, SCENES, SID, USAGE } from "./example";
 import { Recorder } from "./recorder";
 
 let panel: PanelHandle | null = null;
@@ -30,11 +30,12 @@ async function show(
   begin: (recorder: Recorder) => Frame[],
   options: PanelOptions = {},
   page: JupyterPage | null = null,
+  name: "panel" | "comm" = "panel",
 ): Promise<Shown> {
   const recorder = new Recorder(SID);
   const host = document.createElement("div");
   document.body.append(host);
-  const road = Object.assign(new ReplayConnection(begin(recorder)), { page });
+  const road = Object.assign(new ReplayConnection(begin(recorder)), { page, road: name }) as ReplayConnection;
   panel = mountPanel(host, road, options);
   const say = async (...frames: EventFrame[]) => {
     for (const frame of frames) road.play(frame);
@@ -148,6 +149,27 @@ describe("the composer", () => {
     await settled();
     expect(named(root, "Send")).toBeDefined();
     expect(named(root, "Stop")).toBeDefined();
+  });
+
+  test("while a turn runs a message can steer it, by its button or Alt+Enter", async () => {
+    const { root, road } = await show(scene("streaming"));
+    expect(named(root, "Steer")).toBeUndefined();
+    const box = type(root, "Shorter");
+    await settled();
+    named(root, "Steer")?.click();
+    expect(road.posted.at(-1)).toMatchObject({ type: "message.send", d: { when_busy: "steer" } });
+    type(root, "Shorter still");
+    await settled();
+    press(box, "Enter", { altKey: true });
+    expect(road.posted.at(-1)).toMatchObject({ d: { when_busy: "steer", parts: [{ text: "Shorter still" }] } });
+  });
+
+  test("while an answer is awaited a message can stand for No", async () => {
+    const { root, road } = await show(scene("approval"));
+    type(root, "Rather not");
+    await settled();
+    named(root, "Deny and send")?.click();
+    expect(road.posted.at(-1)).toMatchObject({ type: "message.send", d: { deny_pending: true } });
   });
 
   test("a refused message comes back into the box", async () => {
@@ -312,6 +334,67 @@ describe("approvals", () => {
     expect(road.posted.at(-1)).toMatchObject({ d: { decision: "allow", scope: "session" } });
   });
 
+  const asking = (scopes: Scope[]) => (recorder: Recorder) =>
+    opening(recorder, [aMessage("msg_b", "assistant", [ASKED], { turn_id: "trn_2", status: "streaming" })], {
+      turn: aTurn({ status: "awaiting" }),
+      approvals: [{ ...APPROVAL, scopes, input_hash: "abc", preview: [] }],
+    });
+  const ASKED = aTool("prt_c", 0, "run_cell", {
+    state: "approval-requested",
+    input: { cell_id: "c1", source: "x = 1" },
+  });
+
+  test("a menu is walked by arrows, closed by Escape, and gives the keyboard back", async () => {
+    const { root, road } = await show(asking(["once", "session", "always"]));
+    named(root, "More choices")?.click();
+    await painted();
+    const menu = root.querySelector("[role=menu]") as HTMLElement;
+    await vi.waitFor(() => expect(document.activeElement?.textContent).toBe("Allow for this session"));
+    press(menu, "ArrowDown");
+    expect(document.activeElement?.textContent).toBe("Always allow in this notebook");
+    press(menu, "Escape");
+    await settled();
+    expect(root.querySelector("[role=menu]")).toBeNull();
+    expect(document.activeElement).toBe(named(root, "More choices"));
+    named(root, "More choices")?.click();
+    await painted();
+    named(root, "Always allow in this notebook")?.click();
+    expect(road.posted.at(-1)).toMatchObject({ d: { decision: "allow", scope: "always", input_hash: "abc" } });
+  });
+
+  test("a comm is not offered what only a page may allow", async () => {
+    const { root, road } = await show(asking(["once", "always"]));
+    expect(named(root, "More choices")).toBeDefined();
+    panel?.dispose();
+    document.body.replaceChildren();
+    expect(road.road).toBe("panel");
+    const comm = await show(asking(["once", "always"]), {}, null, "comm");
+    expect(named(comm.root, "More choices")).toBeUndefined();
+  });
+
+  test("code can be changed before it is allowed", async () => {
+    const { root, road } = await show(asking(["once"]));
+    named(root, "Edit")?.click();
+    await settled();
+    const box = named(root, "Source") as HTMLTextAreaElement;
+    expect(box.value).toBe("x = 1");
+    box.value = "x = 2";
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+    await settled();
+    named(root, "Allow")?.click();
+    expect(road.posted.at(-1)).toMatchObject({
+      d: { decision: "allow", edited_input: { cell_id: "c1", source: "x = 2" } },
+    });
+  });
+
+  test("code that was looked at in the editor and left as it was is allowed as it was", async () => {
+    const { root, road } = await show(asking(["once"]));
+    named(root, "Edit")?.click();
+    await settled();
+    named(root, "Allow")?.click();
+    expect((road.posted.at(-1) as Command).d).not.toHaveProperty("edited_input");
+  });
+
   test("Deny takes the reason along", async () => {
     const { root, road } = await show(scene("approval"));
     const reason = root.querySelector<HTMLInputElement>('[aria-label="Reason"]') as HTMLInputElement;
@@ -423,13 +506,57 @@ describe("how it ended", () => {
     expect(root.textContent).toContain("Claude is overloaded at the moment.");
     expect(root.textContent).toContain("req_011CSHoEeqs5C35K2UUqR7Fy");
     named(root, "Try again")?.click();
-    expect(road.posted.at(-1)).toMatchObject({ type: "message.send" });
+    expect(road.posted.at(-1)).toMatchObject({ type: "turn.retry", d: { message_id: "msg_b" } });
+  });
+
+  const ended = (outcome: OutcomeKind, parts: Part[]) => (recorder: Recorder) =>
+    opening(recorder, [aMessage("msg_b", "assistant", parts, { turn_id: "trn_2" })], {
+      last_outcome: { turn: "trn_2", outcome, error: null, usage: USAGE, message_ids: ["msg_b"], ended_at: 0 },
+    });
+
+  test.each<OutcomeKind>(["interrupted", "step_limit", "stopped"])(
+    "what was %s can be gone on with",
+    async (outcome) => {
+      const { root, road } = await show(ended(outcome, [aText("prt_b", 0, "I was about to")]));
+      named(root, "Continue")?.click();
+      expect(road.posted.at(-1)).toMatchObject({ type: "turn.continue", d: { after: "trn_2" } });
+      expect(document.activeElement).toBe(named(root, "Message"));
+    },
+  );
+
+  test("what was stopped before it said anything is not gone on with", async () => {
+    const { root } = await show(ended("stopped", []));
+    expect(root.textContent).toContain("Stopped.");
+    expect(named(root, "Continue")).toBeUndefined();
+  });
+
+  test("a call whose outcome nobody saw says so without being opened", async () => {
+    const call = aTool("prt_b", 0, "run_cell", { effect: "execute", state: "output-error", reason: "interrupted" });
+    const { root } = await show(ended("interrupted", [call]));
+    expect(root.querySelector('[data-tool="run_cell"]')?.textContent).toContain("it may have taken effect");
   });
 
   test("a paused queue can be resumed", async () => {
     const { root, road } = await show(scene("failed"));
     named(root, "Resume")?.click();
     expect(road.posted.at(-1)).toMatchObject({ type: "queue.resume" });
+  });
+
+  test("what waits is moved by its neighbours, and keeps the keyboard", async () => {
+    const { root, road, recorder, say } = await show(scene("approval"));
+    const line = (id: string) => root.querySelector(`[data-queue-id="${id}"]`) as HTMLElement;
+    expect((named(line("que_1"), "Move up") as HTMLButtonElement).disabled).toBe(true);
+    named(line("que_2"), "Move up")?.focus();
+    named(line("que_2"), "Move up")?.click();
+    expect(road.posted.at(-1)).toMatchObject({ type: "queue.reorder", d: { id: "que_2", rev: 1, before: "que_1" } });
+    named(line("que_1"), "Move down")?.click();
+    expect(road.posted.at(-1)).toMatchObject({ type: "queue.reorder", d: { id: "que_1", before: null } });
+    named(line("que_2"), "Move up")?.focus();
+    named(line("que_2"), "Move up")?.click();
+    const items = [...(panel?.client.view.peek().queue ?? [])].reverse();
+    await say(recorder.durable("queue.updated", { items, paused: false, rev: 2 }));
+    expect(root.querySelector("[data-queue-id]")).toBe(line("que_2"));
+    expect(document.activeElement).toBe(named(line("que_2"), "Move down"));
   });
 
   test("a broken connection offers to retry", async () => {

@@ -1,11 +1,14 @@
 /** A question: may this run? Shows the code or the change itself, never raw parameters. */
 import { useEffect, useRef, useState } from "preact/hooks";
+import type { AnswerOptions } from "../client";
+import { accepted } from "../orders";
 import type { Approval, Decision, Scope, ToolPart } from "../protocol.gen";
 import { usePanel } from "./context";
 import { Displays } from "./display";
 import { Icon } from "./icons";
 import { CodeBlock } from "./markdown-view";
-import { toolCode, toolInput, toolTitle } from "./tool-text";
+import { type Choice, Menu } from "./menu";
+import { codeField, toolCode, toolInput, toolTitle } from "./tool-text";
 
 const QUESTIONS: Record<string, string> = {
   run_cell: "Run this cell?",
@@ -15,44 +18,78 @@ const QUESTIONS: Record<string, string> = {
   exit_plan: "Go on with this plan?",
 };
 
+const WIDER: readonly { scope: Scope; name: string }[] = [
+  { scope: "session", name: "Allow for this session" },
+  { scope: "always", name: "Always allow in this notebook" },
+];
+
 export function ApprovalCard({ approval, part }: { approval: Approval; part: ToolPart | null }) {
   const { client, focusComposer } = usePanel();
   const [reason, setReason] = useState("");
+  const [source, setSource] = useState<string | null>(null);
   const [answered, setAnswered] = useState<Decision | null>(null);
-  const answer = (decision: Decision, scope: Scope = "once") => {
+  const answer = (decision: Decision, more: AnswerOptions = {}) => {
     setAnswered(decision);
     focusComposer();
-    const told = decision === "deny" ? reason.trim() : "";
-    void client.answer(approval, decision, scope, told).then((ack) => {
-      if (ack.status === "rejected") setAnswered(null);
+    void client.answer(approval, decision, more).then((ack) => {
+      if (!accepted(ack)) setAnswered(null);
     });
   };
+  const allow = (scope: Scope = "once") => answer("allow", { scope, ...edited(part, source) });
+  const deny = () => answer("deny", reason.trim() ? { reason: reason.trim() } : {});
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || answered) return;
     event.preventDefault();
     event.stopPropagation();
-    answer("allow");
+    allow();
   };
   const question = QUESTIONS[part?.name ?? ""] ?? `${toolTitle(part?.name ?? "Go on")}?`;
-  const session = approval.scopes.includes("session");
+  const wider = WIDER.filter(({ scope }) => approval.scopes.includes(scope))
+    // What is allowed for good is not the kernel's to say, whose code may be the model's.
+    .filter(({ scope }) => scope !== "always" || client.connection.road !== "comm")
+    .map(({ scope, name }): Choice => ({ name, act: () => allow(scope) }));
   return (
     <section class="jp-agent-approval" aria-label={question} data-approval-id={approval.id} onKeyDown={onKeyDown}>
       <div class="jp-agent-question">{question}</div>
-      <Preview approval={approval} part={part} />
+      {source === null ? (
+        <Preview approval={approval} part={part} />
+      ) : (
+        <SourceBox source={source} onInput={setSource} onCancel={() => setSource(null)} />
+      )}
       <div class="jp-agent-answers">
         <span class="jp-agent-split">
           <button
             type="button"
             class="jp-agent-button jp-agent-primary"
-            title="Allow (Ctrl+Enter)"
+            title={source === null ? "Allow (Ctrl+Enter)" : "Allow it as it stands here (Ctrl+Enter)"}
             disabled={answered !== null}
-            onClick={() => answer("allow")}
+            onClick={() => allow()}
           >
             Allow
           </button>
-          {session ? <ScopeMenu disabled={answered !== null} onSession={() => answer("allow", "session")} /> : null}
+          {wider.length > 0 ? (
+            <Menu
+              name="More choices"
+              choices={wider}
+              class="jp-agent-button jp-agent-primary jp-agent-more"
+              disabled={answered !== null}
+              keepFocus
+            >
+              <Icon name="down" />
+            </Menu>
+          ) : null}
         </span>
-        <button type="button" class="jp-agent-button" disabled={answered !== null} onClick={() => answer("deny")}>
+        {canEdit(part) ? (
+          <button
+            type="button"
+            class="jp-agent-button"
+            disabled={answered !== null}
+            onClick={() => setSource(source === null ? (toolCode(toolInput(part as ToolPart))?.text ?? "") : null)}
+          >
+            {source === null ? "Edit" : "Undo edit"}
+          </button>
+        ) : null}
+        <button type="button" class="jp-agent-button" disabled={answered !== null} onClick={deny}>
           Deny
         </button>
         <input
@@ -65,7 +102,7 @@ export function ApprovalCard({ approval, part }: { approval: Approval; part: Too
           onKeyDown={(event) => {
             if (event.key !== "Enter" || event.isComposing || event.ctrlKey || event.metaKey) return;
             event.preventDefault();
-            if (reason.trim()) answer("deny");
+            if (reason.trim()) deny();
           }}
         />
       </div>
@@ -73,62 +110,47 @@ export function ApprovalCard({ approval, part }: { approval: Approval; part: Too
   );
 }
 
+/** A call can be changed where it brings code, and all of it came here. */
+function canEdit(part: ToolPart | null): boolean {
+  return part !== null && !part.truncated && codeField(toolInput(part)) !== null;
+}
+
+function edited(part: ToolPart | null, source: string | null): AnswerOptions {
+  if (part === null || source === null) return {};
+  const input = toolInput(part);
+  const field = codeField(input);
+  return field === null || input[field] === source ? {} : { edited_input: { ...input, [field]: source } };
+}
+
+interface SourceProps {
+  source: string;
+  onInput: (source: string) => void;
+  onCancel: () => void;
+}
+
+function SourceBox({ source, onInput, onCancel }: SourceProps) {
+  const area = useRef<HTMLTextAreaElement>(null);
+  useEffect(() => area.current?.focus(), []);
+  return (
+    <textarea
+      class="jp-agent-source"
+      aria-label="Source"
+      spellcheck={false}
+      rows={Math.min(16, source.split("\n").length + 1)}
+      value={source}
+      ref={area}
+      onInput={(event) => onInput(event.currentTarget.value)}
+      onKeyDown={(event) => {
+        if (event.key !== "Escape") return;
+        event.stopPropagation();
+        onCancel();
+      }}
+    />
+  );
+}
+
 function Preview({ approval, part }: { approval: Approval; part: ToolPart | null }) {
   if (approval.preview.length > 0) return <Displays items={approval.preview} />;
   const code = part === null ? null : toolCode(toolInput(part));
   return code === null ? null : <CodeBlock text={code.text} language={code.language} />;
-}
-
-/** The wider answer, one step further away than the plain one. */
-function ScopeMenu({ disabled, onSession }: { disabled: boolean; onSession: () => void }) {
-  const [open, setOpen] = useState(false);
-  const root = useRef<HTMLSpanElement>(null);
-  const item = useRef<HTMLButtonElement>(null);
-  useEffect(() => {
-    if (!open) return;
-    item.current?.focus();
-    const away = (event: Event) => {
-      if (!root.current?.contains(event.target as Node)) setOpen(false);
-    };
-    document.addEventListener("pointerdown", away);
-    return () => document.removeEventListener("pointerdown", away);
-  }, [open]);
-  return (
-    <span ref={root} class="jp-agent-menu-root">
-      <button
-        type="button"
-        class="jp-agent-button jp-agent-primary jp-agent-more"
-        aria-label="More choices"
-        aria-haspopup="menu"
-        aria-expanded={open}
-        disabled={disabled}
-        onClick={() => setOpen(!open)}
-      >
-        <Icon name="down" />
-      </button>
-      {open ? (
-        <span
-          class="jp-agent-menu"
-          role="menu"
-          onKeyDown={(event) => {
-            if (event.key !== "Escape") return;
-            event.stopPropagation();
-            setOpen(false);
-          }}
-        >
-          <button
-            ref={item}
-            type="button"
-            role="menuitem"
-            onClick={() => {
-              setOpen(false);
-              onSession();
-            }}
-          >
-            Allow for this session
-          </button>
-        </span>
-      ) : null}
-    </span>
-  );
 }

@@ -1,8 +1,14 @@
 /**
  * Where the user writes. Enter sends, Shift+Enter breaks the line; never while an
  * input method composes. Ctrl+Enter in the empty box allows what is asked.
+ *
+ *     while a turn runs      Enter queues, Alt+Enter steers
+ *     while it awaits us     Enter queues, Alt+Enter denies and is read instead
  */
-import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
+import type { SendOptions } from "../client";
+import { accepted } from "../orders";
+import type { Turn } from "../protocol.gen";
 import { usePanel } from "./context";
 import { Icon } from "./icons";
 import { ModeSwitch } from "./mode-switch";
@@ -12,8 +18,8 @@ const BUSY: ReadonlySet<string> = new Set(["submitted", "streaming", "awaiting",
 const MAX_HEIGHT = 240;
 
 export function Composer({ input }: { input: { current: HTMLTextAreaElement | null } }) {
-  const { client } = usePanel();
-  const [text, setText] = useState("");
+  const { client, draft } = usePanel();
+  const text = draft.value;
   const area = useRef<HTMLTextAreaElement>(null);
   const turn = client.view.value.turn;
   const busy = BUSY.has(client.status.value) || turn !== null;
@@ -23,11 +29,13 @@ export function Composer({ input }: { input: { current: HTMLTextAreaElement | nu
     fitHeight(area.current);
   }, [text]);
 
-  const send = () => {
+  const otherwise = otherWay(turn, client.view.value.approvals.length > 0);
+  const send = (options: SendOptions = {}) => {
     if (blank) return;
-    setText("");
-    void client.send(text.trim()).then((ack) => {
-      if ((ack.original ?? ack.status) === "rejected") setText((now) => now || text); // give it back
+    draft.value = "";
+    area.current?.focus({ preventScroll: true });
+    void client.send(text.trim(), options).then((ack) => {
+      if (!accepted(ack)) draft.value ||= text; // give it back
     });
   };
   const onKeyDown = (event: KeyboardEvent) => {
@@ -36,7 +44,7 @@ export function Composer({ input }: { input: { current: HTMLTextAreaElement | nu
     event.preventDefault();
     const asked = client.view.peek().approvals[0];
     if (blank && asked !== undefined && (event.ctrlKey || event.metaKey)) void client.answer(asked, "allow");
-    else send();
+    else send(event.altKey ? otherwise?.options : {});
   };
   return (
     <div class="jp-agent-composer">
@@ -46,12 +54,22 @@ export function Composer({ input }: { input: { current: HTMLTextAreaElement | nu
         aria-label="Message"
         placeholder={busy ? "Write what comes next" : "Ask about your notebook"}
         value={text}
-        onInput={(event) => setText(event.currentTarget.value)}
+        onInput={(event) => (draft.value = event.currentTarget.value)}
         onKeyDown={onKeyDown}
       />
       <div class="jp-agent-composer-row">
         <ModeSwitch />
         <ModelName />
+        {otherwise !== null && !blank ? (
+          <button
+            type="button"
+            class="jp-agent-button jp-agent-otherwise"
+            title={`${otherwise.title} (Alt+Enter)`}
+            onClick={() => send(otherwise.options)}
+          >
+            {otherwise.name}
+          </button>
+        ) : null}
         {turn !== null ? (
           <button
             type="button"
@@ -69,9 +87,9 @@ export function Composer({ input }: { input: { current: HTMLTextAreaElement | nu
             type="button"
             class="jp-agent-round jp-agent-send"
             aria-label="Send"
-            title={turn === null ? "Send" : "Send when this is done"}
+            title={turn === null ? "Send" : "Send when this is done (Enter)"}
             disabled={blank}
-            onClick={send}
+            onClick={() => send()}
           >
             <Icon name="send" />
           </button>
@@ -79,6 +97,22 @@ export function Composer({ input }: { input: { current: HTMLTextAreaElement | nu
       </div>
     </div>
   );
+}
+
+interface OtherWay {
+  name: string;
+  title: string;
+  options: SendOptions;
+}
+
+/** What can become of a message while a turn runs, other than to wait for its end. */
+function otherWay(turn: Turn | null, asked: boolean): OtherWay | null {
+  if (turn === null || turn.status === "stopping") return null;
+  if (asked) {
+    const title = "Deny what is asked; the agent reads this instead";
+    return { name: "Deny and send", title, options: { deny_pending: true } };
+  }
+  return { name: "Steer", title: "Say it to the running answer", options: { when_busy: "steer" } };
 }
 
 function fitHeight(area: HTMLTextAreaElement | null): void {

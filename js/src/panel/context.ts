@@ -1,4 +1,5 @@
 /** What every component of a panel may need. */
+import type { Signal } from "@preact/signals";
 import { createContext } from "preact";
 import { useContext } from "preact/hooks";
 import type { AgentClient } from "../client";
@@ -20,6 +21,8 @@ export interface PanelOptions {
 export interface PanelContext {
   client: AgentClient;
   options: PanelOptions;
+  /** What stands in the composer, not yet said. */
+  draft: Signal<string>;
   /** Where the keyboard goes when the element that had it is gone. */
   focusComposer: () => void;
 }

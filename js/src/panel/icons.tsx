@@ -11,9 +11,14 @@ const PATHS = {
   check: "M3.5 8.5l3 3 6-7",
   copy: "M5.5 5.5h7v7h-7zM10 5V3.5H3.5V10H5",
   down: "M4 6l4 4 4-4",
+  up: "M4 10l4-4 4 4",
+  more: "M3.5 8h.01M8 8h.01M12.5 8h.01",
+  play: "M5 3.5l7 4.5-7 4.5z",
 } as const;
 
-export function Icon({ name }: { name: keyof typeof PATHS | "stop" }) {
+export type IconName = keyof typeof PATHS | "stop";
+
+export function Icon({ name }: { name: IconName }) {
   return (
     <svg class="jp-agent-icon" width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">
       {name === "stop" ? (
@@ -23,7 +28,7 @@ export function Icon({ name }: { name: keyof typeof PATHS | "stop" }) {
           d={PATHS[name]}
           fill="none"
           stroke="currentColor"
-          stroke-width="1.4"
+          stroke-width={name === "more" ? "2" : "1.4"}
           stroke-linecap="round"
           stroke-linejoin="round"
         />

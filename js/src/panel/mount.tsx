@@ -1,4 +1,5 @@
 /** The panel, put into an element. The same in the side panel and in the widget. */
+import { signal } from "@preact/signals";
 import { render } from "preact";
 import { AgentClient } from "../client";
 import type { Connection } from "../connection";
@@ -25,7 +26,7 @@ export function mountPanel(el: HTMLElement, connection: Connection, options: Pan
   const input: { current: HTMLTextAreaElement | null } = { current: null };
   const focusComposer = () => input.current?.focus({ preventScroll: true });
   render(
-    <Context.Provider value={{ client, options, focusComposer }}>
+    <Context.Provider value={{ client, options, focusComposer, draft: signal("") }}>
       <Panel input={input} />
     </Context.Provider>,
     el,

@@ -1,40 +1,50 @@
 /** How the last turn ended, when it didn't simply finish, and what can be done. */
 import type { ComponentChildren } from "preact";
+import { goOn, tryAgain } from "../orders";
 import type { Message, TurnEnded } from "../protocol.gen";
 import { findLast } from "../view";
 import { usePanel } from "./context";
 
 export function Outcome() {
-  const { client } = usePanel();
+  const { client, focusComposer } = usePanel();
   const { last_outcome: outcome, turn, messages } = client.view.value;
   if (outcome === null || turn !== null || client.sent.value.length > 0) return null;
-  const say = (text: string) => void client.send(text);
+  const resume = action("Continue", () => {
+    focusComposer(); // the button goes, and would take the keyboard with it
+    void goOn(client, outcome.turn);
+  });
   switch (outcome.outcome) {
     case "stopped":
-      return <Line>Stopped.</Line>;
+      return <Line action={saidSomething(messages, outcome) ? resume : undefined}>Stopped.</Line>;
     case "interrupted":
       return (
-        <Line level="warning" action={["Continue", () => say("Please continue.")]}>
+        <Line level="warning" action={resume}>
           This was interrupted.
         </Line>
       );
     case "step_limit":
       return (
-        <Line level="warning" action={["Continue", () => say("Please continue.")]}>
+        <Line level="warning" action={resume}>
           The limit of steps for one answer is reached.
         </Line>
       );
-    case "failed":
-      return <Failed outcome={outcome} retry={retryOf(messages, say)} />;
+    case "failed": {
+      const failed = failedAnswer(messages, outcome);
+      const again = () => {
+        focusComposer();
+        void (failed === undefined ? goOn(client, outcome.turn) : tryAgain(client, failed.id));
+      };
+      return <Failed outcome={outcome} again={action("Try again", again)} />;
+    }
     default:
       return null;
   }
 }
 
-function Failed({ outcome, retry }: { outcome: TurnEnded; retry: (() => void) | null }) {
+function Failed({ outcome, again }: { outcome: TurnEnded; again: Action }) {
   const error = outcome.error;
   return (
-    <Line level="error" {...(error?.retryable && retry ? { action: ["Try again", retry] } : {})}>
+    <Line level="error" action={error?.retryable ? again : undefined}>
       {error?.message ?? "Something went wrong."}
       {error?.hint ? <div>{error.hint}</div> : null}
       <div class="jp-agent-fine">
@@ -45,16 +55,25 @@ function Failed({ outcome, retry }: { outcome: TurnEnded; retry: (() => void) | 
   );
 }
 
-/** Ask the same again: what the user last said. */
-function retryOf(messages: readonly Message[], say: (text: string) => void): (() => void) | null {
-  const asked = findLast(messages, (message) => message.role === "user");
-  const text = asked?.parts.map((part) => (part.type === "text" ? part.text : "")).join("\n");
-  return text ? () => say(text) : null;
+/** Nothing was begun: then there is nothing to go on with, and to ask again is as good. */
+function saidSomething(messages: readonly Message[], outcome: TurnEnded): boolean {
+  return messages.some((message) => outcome.message_ids.includes(message.id) && message.parts.length > 0);
 }
+
+function failedAnswer(messages: readonly Message[], outcome: TurnEnded): Message | undefined {
+  return findLast(messages, (message) => message.role === "assistant" && outcome.message_ids.includes(message.id));
+}
+
+interface Action {
+  name: string;
+  act: () => void;
+}
+
+const action = (name: string, act: () => void): Action => ({ name, act });
 
 interface LineProps {
   level?: "info" | "warning" | "error";
-  action?: [string, () => void];
+  action: Action | undefined;
   children: ComponentChildren;
 }
 
@@ -63,8 +82,8 @@ function Line({ level = "info", action, children }: LineProps) {
     <div class="jp-agent-outcome" data-level={level}>
       <div>{children}</div>
       {action ? (
-        <button type="button" class="jp-agent-button" onClick={action[1]}>
-          {action[0]}
+        <button type="button" class="jp-agent-button" onClick={action.act}>
+          {action.name}
         </button>
       ) : null}
     </div>

@@ -23,7 +23,20 @@ export function ToolCard({ part, more }: { part: ToolPart; more: ComponentChild 
         <span class="jp-agent-line-state">{toolStateText(part)}</span>
         <Icon name="chevron" />
       </button>
+      {part.state === "output-error" && part.reason === "interrupted" ? <Unknown part={part} /> : null}
       {open ? <ToolBody part={part} more={more} /> : writing ? <Writing part={part} /> : null}
+    </div>
+  );
+}
+
+/** Nobody was there to see how it ended: never shown as failed alone, since it may have been done. */
+function Unknown({ part }: { part: ToolPart }) {
+  const changes = part.effect === "write" || part.effect === "execute";
+  return (
+    <div class="jp-agent-unknown">
+      {changes
+        ? "Cut off while it ran: it may have taken effect. Look before you do it again."
+        : "Cut off while it ran."}
     </div>
   );
 }

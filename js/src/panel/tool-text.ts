@@ -12,6 +12,7 @@ const TITLES: Record<string, string> = {
   list_variables: "List variables",
   inspect_variable: "Inspect",
   create_task: "Note a task",
+  update_task: "Update a task",
   exit_plan: "Propose a plan",
 };
 
@@ -37,15 +38,19 @@ function tolerantParse(text: string): unknown {
   }
 }
 
+const CODE = ["source", "new_source", "code"] as const;
+
+/** The field that holds the code of a call; null when it brings none. */
+export function codeField(input: Record<string, unknown>): string | null {
+  return CODE.find((field) => typeof input[field] === "string") ?? null;
+}
+
 /** The source, or the plan, that the call brings, if it brings any. */
 export function toolCode(input: Record<string, unknown>): { text: string; language: string } | null {
   if (typeof input.plan === "string") return { text: input.plan, language: "markdown" };
-  for (const field of ["source", "new_source", "code"]) {
-    const text = input[field];
-    if (typeof text !== "string") continue;
-    return { text, language: input.cell_type === "markdown" ? "markdown" : "python" };
-  }
-  return null;
+  const field = codeField(input);
+  if (field === null) return null;
+  return { text: input[field] as string, language: input.cell_type === "markdown" ? "markdown" : "python" };
 }
 
 /** A few words beside the title. */
@@ -94,7 +99,7 @@ export function toolStateText(part: ToolPart): string {
 }
 
 const FAILED: Record<string, string> = {
-  interrupted: "interrupted",
+  interrupted: "outcome unknown",
   stopped: "stopped",
   never_ran: "not run",
   denied: "denied",

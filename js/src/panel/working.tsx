@@ -6,7 +6,9 @@ export function Working() {
   const status = client.status.value;
   const turn = client.view.value.turn;
   if (status === "recovering")
-    return <Line text={`Picking up again${turn?.attempt ? ` (attempt ${turn.attempt})` : ""}…`} />;
+    return (
+      <Line text={`Picking up where it stopped${turn && turn.attempt > 1 ? ` (attempt ${turn.attempt})` : ""}…`} />
+    );
   if (status !== "submitted" && status !== "streaming") return null;
   if (turn?.status === "stopping") return <Line text="Stopping…" />;
   if (status === "streaming" && somethingMoves(client.view.value.messages.at(-1)?.parts.at(-1))) return null;
