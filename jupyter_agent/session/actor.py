@@ -21,16 +21,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..agent.loop import Awaiting, Ended, run_turn
-from ..agent.model import Model
 from ..errors import AgentError, CommandRejected, ModelError, SessionFailed, StoreError
-from ..notebook.ports import Workspace
 from ..protocol.commands import (
     ApprovalAnswer,
     Command,
@@ -55,57 +52,33 @@ from ..protocol.commands import (
     TurnRetry,
     TurnStop,
 )
-from ..protocol.content import Json, Message, Mode, OutcomeKind, QueueItem, Road, Session, Trigger, Turn, TurnError
+from ..protocol.content import Json, OutcomeKind, QueueItem, Road, Session, TurnError
 from ..protocol.cut import frames_of
 from ..protocol.events import (
     Ack,
     Error,
-    MessageAdded,
-    Notice,
     QueueUpdated,
     SessionUpdated,
-    TurnStarted,
     TurnStatusChanged,
 )
 from ..protocol.frames import Frame, Recorded, transient
-from ..protocol.ids import new_id, now_ms
+from ..protocol.ids import now_ms
 from ..protocol.plain import to_plain
-from ..settings import Settings
 from ..store import reading
-from ..store.owning import Server
-from ..store.profile import Profile, profile_of
-from ..store.rules import RuleBook
 from ..store.store import SessionStore
-from ..store.writes import PutBlocks, PutMeta, PutSession, Write
-from ..tools.toolbox import Toolbox
-from . import approvals, branches, ending, queueing, recovery, tasks
+from ..store.writes import PutMeta, PutSession, Write
+from . import approvals, branches, ending, queueing, recovery, sending, tasks
 from .catching_up import what_was_missed
 from .connection import Connection
 from .inbox import Envelope, Inbox, rejected
 from .journal import Journal
-from .large import cut_message, is_long, keep_texts, queued_room, shown_room
+from .large import is_long, keep_texts
 from .ledger import TurnLedger
-from .said import CUT_FILE, parts_of, reads_cut, said_to_model, title_of
+from .said import said_to_model
+from .services import Services
 from .state import State
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
-    """What every session of a server shares."""
-
-    settings: Settings
-    workspace: Workspace
-    model: Model
-    toolbox: Toolbox
-    server: Server
-    rules: RuleBook
-
-    @property
-    def profile(self) -> Profile:
-        """How databases are opened where the sessions are."""
-        return profile_of(self.settings.data_dir, self.settings.storage)
 
 
 class SessionActor:
@@ -280,7 +253,7 @@ class SessionActor:
         """Decide and record; nothing is awaited in here. Raises ``CommandRejected``."""
         match envelope.command:
             case MessageSend() as command:
-                return self._send(command, said, by=envelope.user, road=envelope.road)
+                return sending.send(self, command, said, by=envelope.user, road=envelope.road)
             case TurnStop() as command:
                 return self.stop(command)
             case ApprovalAnswer() as command:
@@ -326,113 +299,12 @@ class SessionActor:
 
     # -- messages and turns ----------------------------------------------------------
 
-    def _send(self, command: MessageSend, said: list[dict[str, Any]], *, by: str, road: Road) -> dict[str, Json]:
-        state = self.state
-        if command.if_mode is not None and command.if_mode != state.session.mode:
-            raise CommandRejected(f"The session is in {state.session.mode} mode now.", code="mode_mismatch")
-        if not said:
-            raise CommandRejected("The message is empty.", code="empty")
-        if command.deny_pending and state.approvals:
-            return approvals.say_instead(self, command, said, by=by, road=road)
-        busy = state.turn is not None or bool(state.queue)
-        if not busy:
-            room = shown_room(self.services.settings, command.parts)
-            self.start_turn("user", command.id, parts_of(command.parts, room), said, user=by)
-            assert state.turn is not None
-            return {"message_id": command.id, "turn": state.turn.id, "queue_id": None, "paused": False}
-        if command.when_busy == "reject":
-            raise CommandRejected(
-                "A turn is running.", code="busy", hint="Wait for it, stop it, or let the message queue."
-            )
-        item = QueueItem(
-            id=new_id("que"),
-            message_id=command.id,
-            parts=parts_of(command.parts, queued_room(self.services.settings, command.parts)),
-            when_busy=command.when_busy,
-            created_at=now_ms(),
-            user=by,
-        )
-        items = queueing.placed(state.queue, item)
-        queueing.check_room(items, self.services.settings)
-        self.put_queue(items)
-        return {"message_id": command.id, "turn": None, "queue_id": item.id, "paused": state.paused}
-
     def put_queue(self, items: list[QueueItem], *, paused: bool | None = None) -> None:
         """Record the queue as it is from now on; an empty one is not paused."""
         still = self.state.paused if paused is None else paused
         self.journal.record(
             QueueUpdated(items=items, paused=still and bool(items), rev=self.state.queue_rev + 1), full=True
         )
-
-    def start_turn(
-        self,
-        trigger: Trigger,
-        message_id: str,
-        parts: list[Any],
-        said: list[dict[str, Any]],
-        *,
-        user: str,
-        mode: Mode | None = None,
-        lines: Sequence[str] = (),
-    ) -> None:
-        """Record the message and its turn; the model is asked when that is on disk.
-
-        ``mode``: the turn's own, if not the session's. ``lines``: what else the model should know of it.
-        """
-        state, now = self.state, now_ms()
-        turn_id = new_id("trn")
-        turn = Turn(
-            id=turn_id,
-            trigger=trigger,
-            message_id=new_id("msg"),
-            mode=mode or state.session.mode,
-            started_at=now,
-            user=user,
-        )
-        said_by_user = cut_message(
-            Message(
-                id=message_id,
-                role="user",
-                status="complete",
-                turn_id=turn_id,
-                parent_id=state.head,
-                created_at=now,
-                parts=parts,
-            ),
-            self.message_room,
-        )
-        answer = Message(
-            id=turn.message_id,
-            role="assistant",
-            status="streaming",
-            turn_id=turn_id,
-            parent_id=message_id,
-            created_at=now,
-        )
-        note = {"type": "text", "text": self.note(turn.mode, lines)}
-        blocks = PutBlocks(turn_id=turn_id, step=0, ord=0, role="user", content=[*said, note])
-        events: list[Any] = [MessageAdded(message=said_by_user), TurnStarted(turn=turn), MessageAdded(message=answer)]
-        if not state.session.title and (title := title_of(parts)):
-            events.append(SessionUpdated(patch={"title": title}, rev=state.session.rev + 1))
-        if reads_cut(said):
-            events.append(Notice(level="warning", code="attachment_cut", text=CUT_FILE))
-        self.journal.record(*events, writes=[blocks], full=True, then=self.run_when_stored)
-        self.put_facts()
-
-    def note(self, mode: Mode, more: Sequence[str] = ()) -> str:
-        """What the model should know of now. It trails the message and is never edited later."""
-        state = self.state
-        lines = [f"Mode: {mode.capitalize()}.", *more]
-        if state.session.notebook_path:
-            lines.append(f"Notebook: {state.session.notebook_path}")
-        last = state.last_outcome
-        if last is None or state.head not in last.message_ids:
-            pass  # It is not what this message follows.
-        elif last.outcome == "stopped":
-            lines.append("The user stopped the previous reply where it ends.")
-        elif last.outcome in ("failed", "interrupted"):
-            lines.append("The previous reply broke off where it ends.")
-        return "<context>\n" + "\n".join(lines) + "\n</context>"
 
     def run_when_stored(self, error: StoreError | None) -> None:
         """Enter the turn that was just recorded."""

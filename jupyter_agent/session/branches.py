@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from ..errors import CommandRejected
 from ..protocol import codec
 from ..protocol.commands import SessionClear, SessionFork, SessionRewind, TurnRetry
-from ..protocol.content import Json, Message, Turn
-from ..protocol.events import MessageAdded, MessageRemoved, TurnStarted
-from ..protocol.ids import new_id, now_ms
+from ..protocol.content import Json
+from ..protocol.events import MessageAdded, MessageRemoved
 from ..protocol.plain import to_plain
 from ..store import branch, reading
 from ..store.branch import Node
-from ..store.writes import KeepBranch, PutBlocks
+from ..store.writes import KeepBranch
+from . import starting
 
 if TYPE_CHECKING:
     from .actor import SessionActor
@@ -46,7 +46,7 @@ async def handle(actor: SessionActor, command: BranchCommand, cmd_id: str, *, us
         case TurnRetry(message_id=message_id):
             question = await _question_of(actor, message_id)
             await _go_to(actor, question)
-            return {"turn": _answer_again(actor, question, user)}
+            return {"turn": starting.answer_again(actor, question, user)}
         case SessionFork(message_id=message_id):
             if message_id is not None:
                 await _end_of_branch(actor, message_id)
@@ -109,19 +109,3 @@ async def _go_to(actor: SessionActor, message_id: str | None) -> None:
         actor.journal.record(*events, writes=[KeepBranch()], full=True)
         actor.put_facts()
     actor.state.head = message_id
-
-
-def _answer_again(actor: SessionActor, question: str, user: str) -> str:
-    """Start a turn on a message that is there already; what it says is in the history of the turn it came with."""
-    now, mode = now_ms(), actor.state.session.mode
-    turn = Turn(id=new_id("trn"), trigger="user", message_id=new_id("msg"), mode=mode, started_at=now, user=user)
-    answer = Message(
-        id=turn.message_id, role="assistant", status="streaming", turn_id=turn.id, parent_id=question, created_at=now
-    )
-    note: dict[str, Any] = {"type": "text", "text": actor.note(mode)}
-    blocks = PutBlocks(turn_id=turn.id, step=0, ord=0, role="user", content=[note])
-    actor.journal.record(
-        TurnStarted(turn=turn), MessageAdded(message=answer), writes=[blocks], full=True, then=actor.run_when_stored
-    )
-    actor.put_facts()
-    return turn.id

@@ -48,7 +48,7 @@ from ..store.rules import RuleBook
 from ..store.snapshots import Snapshot, listed
 from ..tools.toolbox import Toolbox
 from . import jobs, looking, safekeeping
-from .actor import Services, SessionActor
+from .actor import SessionActor
 from .alarms import Alarms
 from .clock import Clock, WallClock
 from .connection import Connection, Guard, Sink
@@ -58,6 +58,7 @@ from .housekeeping import Housekeeping
 from .inbox import Envelope, rejected
 from .library import Library
 from .room import Room
+from .services import Services
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from ..protocol.events import Notice
 from ..protocol.plain import to_plain
 from ..settings import Settings
 from ..store.writes import PutMeta
-from . import tasks
+from . import starting, tasks
 from .large import queued_room, shown_room
 from .said import out_of_queue, parts_of, said_to_model
 
@@ -142,4 +142,4 @@ def start_next(actor: SessionActor) -> None:
     if task is not None:
         tasks.start(actor, task, first.message_id, parts, said, user=first.user)
     else:
-        actor.start_turn("queue", first.message_id, parts, said, user=first.user)
+        starting.start_turn(actor, "queue", first.message_id, parts, said, user=first.user)

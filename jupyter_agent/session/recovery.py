@@ -23,14 +23,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from ..agent.repair import GO_ON, GO_ON_LATER, GO_ON_STEPS
+from ..agent.repair import GO_ON
 from ..errors import CommandRejected, ModelError
 from ..protocol.commands import TurnContinue
-from ..protocol.content import DisplayText, Json, Message, ReasoningPart, TextPart, ToolPart, ToolState, Turn
-from ..protocol.events import MessageAdded, ToolStateChanged, TurnEnded, TurnStarted, TurnStatusChanged
-from ..protocol.ids import new_id, now_ms
+from ..protocol.content import DisplayText, Json, ReasoningPart, TextPart, ToolPart, ToolState
+from ..protocol.events import ToolStateChanged, TurnStatusChanged
+from ..protocol.ids import now_ms
 from ..store.writes import Call, PutBlocks, PutCounts
-from . import ending, queueing, tasks
+from . import ending, queueing, starting, tasks
 
 if TYPE_CHECKING:
     from .actor import SessionActor
@@ -234,25 +234,6 @@ def go_on(actor: SessionActor, command: TurnContinue, *, user: str) -> dict[str,
         raise CommandRejected("This is not the session's last turn.", code="stale")
     if last.outcome == "completed":
         raise CommandRejected("The last turn is complete.", code="nothing_to_continue")
-    return {"turn": _start(actor, last, user)}
-
-
-def _start(actor: SessionActor, last: TurnEnded, user: str) -> str:
-    mode, now = actor.state.session.mode, now_ms()
-    turn = Turn(id=new_id("trn"), trigger="continue", message_id=new_id("msg"), mode=mode, started_at=now, user=user)
-    answer = Message(
-        id=turn.message_id,
-        role="assistant",
-        status="streaming",
-        turn_id=turn.id,
-        parent_id=actor.state.head,
-        created_at=now,
-    )
-    ask = GO_ON_STEPS if last.outcome == "step_limit" else GO_ON_LATER
-    said = [{"type": "text", "text": ask}, {"type": "text", "text": actor.note(mode)}]
-    blocks = PutBlocks(turn_id=turn.id, step=0, ord=0, role="user", content=said)
-    actor.journal.record(TurnStarted(turn=turn), MessageAdded(message=answer), writes=[blocks], full=True)
-    tasks.follow_turn(actor, last.turn, turn.id)
-    actor.journal.record(then=actor.run_when_stored)
-    actor.put_facts()
-    return turn.id
+    turn_id = starting.go_on(actor, last, user)
+    tasks.follow_turn(actor, last.turn, turn_id)
+    return {"turn": turn_id}

@@ -25,7 +25,7 @@ from ..protocol.events import TaskUpdated
 from ..protocol.ids import new_id, now_ms
 from ..protocol.plain import to_plain
 from ..store.writes import PutMeta
-from . import queueing
+from . import queueing, starting
 from .said import parts_of, said_to_model
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def start(
 ) -> None:
     """Start the turn that does it; the task is bound to that turn in the same transaction."""
     mode: Mode = "plan" if task.mode == "plan" else actor.state.session.mode
-    actor.start_turn("task", message_id, list(parts), said, user=user, mode=mode, lines=[f"Task: {task.id}"])
+    starting.start_turn(actor, "task", message_id, list(parts), said, user=user, mode=mode, lines=[f"Task: {task.id}"])
     assert actor.state.turn is not None
     running = replace(task, status="running", turn_id=actor.state.turn.id, completed_at=None, rev=task.rev + 1)
     actor.journal.record(TaskUpdated(task=running), full=True)
