@@ -72,7 +72,8 @@ const sidePanel: JupyterFrontEndPlugin<void> = {
     state: IStateDB | null,
   ) => {
     const api = new AgentApi(app.serviceManager.serverSettings);
-    const panel = new AgentSidePanel(api, new SessionChoice(api, state));
+    const { baseUrl } = app.serviceManager.serverSettings;
+    const panel = new AgentSidePanel(api, new SessionChoice(api, state, undefined, new URL(baseUrl).pathname));
     panel.id = PANEL_ID;
     panel.title.icon = agentIcon;
     panel.title.caption = "Agent";

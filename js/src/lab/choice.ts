@@ -2,8 +2,10 @@
  * Which session belongs to a notebook.
  *
  * In order: the one last chosen there, the latest that was started there, a new
- * one. Choices live in JupyterLab's state database, a notebook's path to a
- * session's id; the empty path stands for "no notebook".
+ * one. The empty path stands for "no notebook". Choices live in two places, and
+ * the later one counts: JupyterLab's state database is kept on the server, but
+ * JupyterLab writes it a second late, and a page that reloads within that second
+ * would forget; the browser's own storage is written at once.
  */
 import type { IStateDB } from "@jupyterlab/statedb";
 import type { Session } from "../protocol.gen";
@@ -12,18 +14,29 @@ import type { AgentApi } from "./api";
 const KEY = "jupyter-agent:sessions";
 const KEPT = 200;
 
+interface Chosen {
+  id: string;
+  /** Milliseconds since the epoch. */
+  at: number;
+}
+
+type Nearby = Pick<Storage, "getItem" | "setItem">;
+
 export class SessionChoice {
-  private choices: Promise<Map<string, string>> | null = null;
+  private choices: Promise<Map<string, Chosen>> | null = null;
 
   constructor(
-    private readonly api: AgentApi,
-    private readonly state: IStateDB | null,
+    private readonly api: Pick<AgentApi, "sessions" | "create">,
+    private readonly state: Pick<IStateDB, "fetch" | "save"> | null,
+    private readonly nearby: Nearby | null = browserStorage(),
+    /** Servers may share an origin: each has choices of its own. */
+    private readonly server = "",
   ) {}
 
   /** Find or make the session of a notebook. */
   async find(notebook_path: string | null): Promise<Session> {
     const sessions = await this.api.sessions();
-    const chosen = (await this.load()).get(notebook_path ?? "");
+    const chosen = (await this.load()).get(notebook_path ?? "")?.id;
     return (
       sessions.find((session) => session.id === chosen) ??
       sessions.find((session) => session.notebook_path === notebook_path) ??
@@ -33,36 +46,72 @@ export class SessionChoice {
 
   /** Remember that the user wants this session here. */
   async choose(notebook_path: string | null, session_id: string): Promise<void> {
-    const choices = await this.load();
-    const key = notebook_path ?? "";
-    choices.delete(key); // the latest choice goes last, so that the oldest are forgotten first
-    choices.set(key, session_id);
-    await this.save();
+    await this.put(notebook_path ?? "", session_id);
   }
 
   /** Follow a notebook that got another name. */
   async rename(from: string, to: string): Promise<void> {
     const choices = await this.load();
-    const session_id = choices.get(from);
-    if (session_id === undefined) return;
+    const chosen = choices.get(from);
+    if (chosen === undefined) return;
     choices.delete(from);
-    choices.set(to, session_id);
-    await this.save();
+    await this.put(to, chosen.id);
   }
 
-  private load(): Promise<Map<string, string>> {
+  private async put(path: string, id: string): Promise<void> {
+    const choices = await this.load();
+    choices.delete(path); // the latest choice goes last, so that the oldest are forgotten first
+    choices.set(path, { id, at: Date.now() });
+    const latest = Object.fromEntries([...choices].slice(-KEPT));
+    try {
+      this.nearby?.setItem(this.nearbyKey, JSON.stringify(latest));
+    } catch {
+      // Full or forbidden: the state database has it in a second.
+    }
+    await this.state?.save(KEY, latest as never).catch(() => undefined);
+  }
+
+  private get nearbyKey(): string {
+    return `${KEY}:${this.server}`;
+  }
+
+  private load(): Promise<Map<string, Chosen>> {
     this.choices ??= this.read();
     return this.choices;
   }
 
-  private async read(): Promise<Map<string, string>> {
+  private async read(): Promise<Map<string, Chosen>> {
     const stored = await this.state?.fetch(KEY).catch(() => undefined);
-    const entries = Object.entries((stored ?? {}) as Record<string, unknown>);
-    return new Map(entries.filter((entry): entry is [string, string] => typeof entry[1] === "string"));
+    const both = [...entries(stored), ...this.readNearby()].sort(([, a], [, b]) => a.at - b.at);
+    const choices = new Map<string, Chosen>();
+    for (const [path, chosen] of both) {
+      choices.delete(path);
+      choices.set(path, chosen);
+    }
+    return choices;
   }
 
-  private async save(): Promise<void> {
-    const latest = [...(await this.load())].slice(-KEPT);
-    await this.state?.save(KEY, Object.fromEntries(latest)).catch(() => undefined);
+  private readNearby(): [string, Chosen][] {
+    try {
+      return entries(JSON.parse(this.nearby?.getItem(this.nearbyKey) ?? "{}"));
+    } catch {
+      return [];
+    }
+  }
+}
+
+function entries(stored: unknown): [string, Chosen][] {
+  const isChosen = (entry: [string, unknown]): entry is [string, Chosen] => {
+    const chosen = entry[1] as Partial<Chosen> | null;
+    return typeof chosen?.id === "string" && typeof chosen.at === "number";
+  };
+  return Object.entries((stored ?? {}) as Record<string, unknown>).filter(isChosen);
+}
+
+function browserStorage(): Nearby | null {
+  try {
+    return globalThis.localStorage ?? null; // reading the property may itself be forbidden
+  } catch {
+    return null;
   }
 }
