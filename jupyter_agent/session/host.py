@@ -147,6 +147,11 @@ class SessionHost:
 
     # -- sessions ------------------------------------------------------------------------
 
+    @property
+    def rooms(self) -> int:
+        """How many sessions take up memory: those that are awake or looked at."""
+        return len(self._rooms)
+
     def exists(self, session_id: str) -> bool:
         """Tell whether there is such a session; wakes nobody."""
         return self.library.exists(session_id)
