@@ -70,6 +70,22 @@ describe("order", () => {
     expect([after.syncing, after.stale]).toEqual([false, "gap"]);
   });
 
+  test("a part of a kind that a newer server has is kept as it is, and takes no text from us", () => {
+    const { recorder, view } = start();
+    const part = { id: "prt_new", idx: 0, type: "hologram", state: "spinning" };
+    const message = aMessage({ id: "msg_new", status: "streaming" });
+    const frames = [
+      recorder.durable("message.added", { message }),
+      recorder.durable("part.added", { message_id: "msg_new", part: part as never }),
+      recorder.durable("part.delta", { part_id: "prt_new", at: 0, field: "text", delta: "?" }),
+      recorder.durable("turn.status", { status: "dreaming" as never, attempt: 0 }),
+    ];
+    const after = frames.reduce((last, frame) => reduce(last, frame), view);
+    expect(after.stale).toBeNull();
+    expect(after.seq).toBe(recorder.seq);
+    expect(after.messages.at(-1)?.parts).toEqual([part]);
+  });
+
   test("an unknown event has its place in the order and no other effect", () => {
     const { recorder, view } = start();
     const frame = { ...recorder.durable("step.ended", {} as never), type: "x-future" } as unknown as Frame;

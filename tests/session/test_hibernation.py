@@ -121,7 +121,9 @@ async def test_sleep_between_any_two_commands_changes_nothing(
 ) -> None:
     write_notebook(tmp_path, "a.ipynb")
     insert = ToolUse("insert_cell", {"after": "first", "cell_type": "code", "source": "y = 1"})
-    model_server.script([Reply(Text("Now. "), insert), Reply(Text("Done.")), Reply(Text("Next.")), Reply(Text("More."))])
+    model_server.script(
+        [Reply(Text("Now. "), insert), Reply(Text("Done.")), Reply(Text("Next.")), Reply(Text("More."))]
+    )
     async with hosting(model_server, tmp_path, idle_s=0.02 if nap else 60.0) as host:
         story = await _tell(host, tmp_path, nap=nap)
     assert story == (
@@ -161,5 +163,5 @@ async def _tell(host: SessionHost, folder: Path, *, nap: bool) -> str:
         told = (await view.subscribe())["d"]
     said = [f"{m['role']}: " + "".join(p.get("text", "") for p in m["parts"]) for m in told["messages"]]
     facts = told["session"]
-    text = f'{facts["mode"]} {json.dumps(facts["title"])} {json.dumps(said)} {told["queue"]}'
+    text = f"{facts['mode']} {json.dumps(facts['title'])} {json.dumps(said)} {told['queue']}"
     return re.sub(r"\s+$", "", f"{text} {told['last_outcome']['outcome']}")

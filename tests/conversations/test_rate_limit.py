@@ -1,0 +1,91 @@
+"""The page's own client, a real kernel, and a cell that prints more than Jupyter lets through.
+
+Jupyter Server then drops comm messages too, the panel's among them, until the
+kernel is idle for a moment, which each message of the relay's makes it. The
+limit is lowered here, so that a test's worth of printing goes over it in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.hosts.running_server import PanelView, RunningServer
+from tests.model_server import ModelServer, Pace, Reply, Text, words
+from tests.roads import CELLS
+from tests.storm.clients import Node, PipedClient
+from tests.stranger import Stranger
+
+Json = dict[str, Any]
+Script = Callable[[Sequence[Any]], str]
+BEAT_S = 0.05
+LOUD = "import time\nfor _ in range(120):\n    print('x' * 40_000)\n    time.sleep(0.02)"
+LIMIT = "--ZMQChannelsWebsocketConnection.iopub_data_rate_limit=10000"
+STORY = ("messages", "turn", "queue", "approvals", "last_outcome")
+
+
+@pytest.fixture(scope="module")
+def strict(claude: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server that lets little through."""
+    folder = tmp_path_factory.mktemp("strict")
+    (folder / "key").write_text(claude.key, encoding="utf-8")
+    model = (f"--AgentExtension.base_url={claude.url}", f"--AgentExtension.api_key_file={folder / 'key'}")
+    running = RunningServer(folder / "server", "--AgentExtension.demo=False", *model, LIMIT)
+    yield running
+    running.stop()
+    assert running.tracebacks == ""
+
+
+async def test_a_panel_heals_after_a_loud_cell_took_its_words_away(
+    strict: RunningServer, script: Script, tmp_path: Path
+) -> None:
+    word = script([Reply(Text(Pace(40), words(100)))])
+    node = await Node.start(Node.bundle(tmp_path))
+    name = f"{uuid.uuid4().hex}.ipynb"
+    session_id = await strict.new_session(notebook_path=name)
+    async with strict.notebook_page(name, CELLS) as page, strict.view(session_id) as socket:
+        page.needs_subshell()
+        truth = Stranger(socket.send)
+        socket.listeners.append(truth.hear)
+        await truth.open()
+        panel = await page.open_panel(f"panel = AgentPanel(session_id={session_id!r})\npanel")
+        client = PipedClient(node, "comm", session_id, panel.post)
+        page.channel.listeners.append(lambda message: _pass_on(panel, message, client))
+        await _until(node, client, lambda told: told["status"] == "ready")
+        client.act(send=f"Say much, {word}")
+        await node.step()
+        await truth.event("part.delta")
+        loud = page.run(LOUD, "loud")
+        await truth.event("turn.ended", outcome="completed", within=60)
+        told = await _until(node, client, lambda told: told["view"]["seq"] == truth.seq and told["waiting"] == 0)
+        assert {name: told["view"][name] for name in STORY} == {name: truth.view[name] for name in STORY}
+        await page.idle(loud)
+        warned = [m["content"]["text"] for m in page.of(loud) if m["msg_type"] == "stream"]
+        assert any("data rate exceeded" in text for text in warned), "the limiter never dropped anything"
+    await node.close()
+
+
+def _pass_on(panel: PanelView, message: Json, client: PipedClient) -> None:
+    content = message.get("content", {})
+    if message.get("msg_type") != "comm_msg" or content.get("comm_id") != panel.comm_id:
+        return
+    if content["data"].get("method") == "custom":
+        client.down(content["data"]["content"])
+
+
+async def _until(node: Node, client: PipedClient, wanted: Callable[[Json], bool]) -> Json:
+    """Let the client live, in real time, until it is so."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(60):
+        while True:
+            begun = loop.time()
+            await asyncio.sleep(BEAT_S)
+            node.order("", advance=round(1000 * (loop.time() - begun)))
+            told = await client.tell()
+            if wanted(told):
+                return told
