@@ -73,7 +73,7 @@ describe("order", () => {
   test("a part of a kind that a newer server has is kept as it is, and takes no text from us", () => {
     const { recorder, view } = start();
     const part = { id: "prt_new", idx: 0, type: "hologram", state: "spinning" };
-    const message = aMessage({ id: "msg_new", status: "streaming" });
+    const message = aMessage("msg_new", "assistant", [], { status: "streaming" });
     const frames = [
       recorder.durable("message.added", { message }),
       recorder.durable("part.added", { message_id: "msg_new", part: part as never }),
