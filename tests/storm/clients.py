@@ -73,7 +73,7 @@ class Node:
 class PipedClient:
     """One client in Node. ``up`` takes what it sends, ``road_opens`` that it dials."""
 
-    def __init__(self, node: Node, road: str, session_id: str, up: Callable[[Json], None]) -> None:
+    def __init__(self, node: Node, road: str, session_id: str, up: Callable[[Json], object]) -> None:
         self.name = uuid.uuid4().hex
         self.road_opens: Callable[[], None] = lambda: None
         self.told: Json | None = None
@@ -127,7 +127,7 @@ class Twin:
     RESEND_MS = 5_000
     GRACE_MS = 1_000
 
-    def __init__(self, up: Callable[[Json], None]) -> None:
+    def __init__(self, up: Callable[[Json], object]) -> None:
         self._up = up
         self._now = 0
         self._view: View = empty()
