@@ -169,7 +169,7 @@ async def test_other_origins_do_not_get_in(server: RunningServer) -> None:
     session_id = await server.new_session()
     cookie = await server.cookies()
     evil = {"Origin": "https://evil.example", "Cookie": cookie}
-    for path in (f"{API}/sessions/{session_id}/connect", f"{API}/notebooks"):
+    for path in (f"{API}/sessions/{session_id}/connect", f"{API}/notebooks", f"{API}/connect"):
         with pytest.raises(Exception, match="403"):
             await server.connect(path, token=None, headers=evil)
     for method, path in (

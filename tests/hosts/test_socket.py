@@ -92,7 +92,7 @@ async def test_an_unknown_session_is_refused_before_the_upgrade(server: RunningS
 async def test_strangers_and_other_sites_do_not_get_in(server: RunningServer) -> None:
     session_id = await server.new_session()
     foreign = {"Cookie": await server.cookies(), "Origin": "https://evil.example"}
-    for path in (f"{API}/sessions/{session_id}/connect", f"{API}/notebooks"):
+    for path in (f"{API}/sessions/{session_id}/connect", f"{API}/notebooks", f"{API}/connect"):
         with pytest.raises(Refused) as refusal:
             await server.connect(path, token=None)
         assert refusal.value.code == 403

@@ -24,6 +24,7 @@ from ..kernel import FRAME, RELAY
 from .attachments import AttachmentHandler, AttachmentsHandler
 from .base import AUTH_RESOURCE, AgentHandler, guarded
 from .engine import Engine
+from .list_socket import ListSocket
 from .relay import Relay
 from .rest import (
     ArchiveHandler,
@@ -242,6 +243,7 @@ class AgentExtension(ExtensionApp):
                 (rf"{API}/status", StatusHandler, engine),
                 (rf"{API}/models", ModelsHandler, engine),
                 (rf"{API}/notebooks", TabSocket, engine),
+                (rf"{API}/connect", ListSocket, engine),
                 (rf"{API}/sessions", SessionsHandler, engine),
                 (rf"{API}{_SESSION}", SessionHandler, engine),
                 (rf"{API}{_SESSION}/messages", MessagesHandler, engine),
