@@ -41,7 +41,7 @@ class Library:
         self._settings = host.settings
         self.folder = host.settings.data_dir / "sessions"
         self.listing = Listing(self.folder, profile)
-        self._trash = Trash(host.settings.data_dir, host.settings.undo_delete_s)
+        self._trash = Trash(host.settings.data_dir, host.settings.undo_delete_s, profile)
         self._for_notebook = asyncio.Lock()
 
     def _clock(self) -> int:

@@ -45,7 +45,7 @@ def import_chat(sessions_dir: Path, document: Json, *, title: str = "", profile:
         store.commit(_told(said))
     except BaseException:
         store.close()
-        SessionStore.remove(folder)
+        SessionStore.remove(folder, profile)
         raise
     store.close()
     return session

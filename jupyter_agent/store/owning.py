@@ -34,7 +34,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ..errors import StoreLocked, StoreUnwritable
+from ..errors import SessionNotFound, StoreLocked, StoreUnwritable
 from .opening import DISK_HINT
 from .profile import Profile
 
@@ -149,7 +149,12 @@ class Claim:
 
 
 def claim(folder: Path, server: Server, profile: Profile) -> Claim:
-    """Take the session. Raises ``StoreLocked`` when a living server has it, ``StoreUnwritable`` when no lock can be."""
+    """Take the session.
+
+    Raises ``StoreLocked`` when a living server has it, ``StoreUnwritable`` when no lock can be, ``SessionNotFound``.
+    """
+    if not folder.is_dir():  # It was deleted meanwhile: the lock would make its folder anew.
+        raise SessionNotFound("There is no such session.")
     if (asker := _asker(folder, server)) is not None:
         raise elsewhere(asker)
     lock: FileLock | None = FileLock(str(folder / LOCK_NAME), thread_local=False)

@@ -148,14 +148,14 @@ class SessionStore:
             db.conn.close()
 
     @staticmethod
-    def let_go(folder: Path) -> None:
-        """Make sure that nobody has the session open. Raises ``StoreLocked``."""
-        owning.claim(folder, THIS_PROCESS, "local").release()
+    def let_go(folder: Path, profile: Profile = "local") -> None:
+        """Make sure that nobody has the session open. Raises ``StoreLocked``, ``SessionNotFound``."""
+        owning.claim(folder, THIS_PROCESS, profile).release()
 
     @staticmethod
-    def remove(folder: Path) -> None:
+    def remove(folder: Path, profile: Profile = "local") -> None:
         """Delete a session that nobody has open, damaged or not, from the disk. Raises ``StoreError``."""
-        SessionStore.let_go(folder)
+        SessionStore.let_go(folder, profile)
         shutil.rmtree(folder, ignore_errors=True)
         if folder.exists():
             raise StoreUnwritable("The session could not be deleted.", hint=DISK_HINT)

@@ -172,7 +172,7 @@ def import_session(
         _read_again(store)
     except BaseException:
         store.close()
-        SessionStore.remove(folder)
+        SessionStore.remove(folder, profile)
         raise
     store.close()
     return session

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..errors import StoreUnwritable
 from ..protocol.ids import is_session_id
 from .opening import DISK_HINT
+from .profile import Profile
 from .store import SessionStore
 
 TRASH = "trash"
@@ -21,15 +22,16 @@ TRASH = "trash"
 class Trash:
     """Synchronous; times are ms since the epoch, ``window_s`` is how long a session can be brought back."""
 
-    def __init__(self, data_dir: Path, window_s: float) -> None:
+    def __init__(self, data_dir: Path, window_s: float, profile: Profile = "local") -> None:
+        self._profile: Profile = profile
         self._dir = data_dir / TRASH
         self._window_ms = int(window_s * 1000)
 
     def put(self, folder: Path, now: int) -> None:
         """Take a session that nobody has open off the list. Raises ``StoreError``."""
-        SessionStore.let_go(folder)
+        SessionStore.let_go(folder, self._profile)
         if self._window_ms <= 0:
-            SessionStore.remove(folder)
+            SessionStore.remove(folder, self._profile)
             return
         try:
             self._dir.mkdir(parents=True, exist_ok=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from jupyter_agent.errors import SessionNotFound
 from jupyter_agent.protocol.frames import Frame
+from jupyter_agent.session import safekeeping
 from jupyter_agent.session.host import SessionHost
 from tests.model_server import Gate, ModelServer, Reply, Text, ToolUse
 from tests.session.test_host import hosting, until, viewing
@@ -38,6 +40,36 @@ async def test_a_deleted_session_is_gone_at_once_and_comes_back_whole(
         assert await found(host, "remember") == [session.id]
         async with viewing(host, session.id) as view:
             assert (await view.subscribe())["d"] == before["d"]
+
+
+async def test_a_session_deleted_twice_at_once_comes_back_whole(model_server: ModelServer, tmp_path: Path) -> None:
+    async with hosting(model_server, tmp_path) as host:
+        model_server.script(["Kept."])
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await view.say("keep this")
+            await view.event("turn.ended")
+        ends = await asyncio.gather(*(host.delete(session.id) for _ in range(3)), return_exceptions=True)
+        assert [type(end) for end in ends] == [type(None), SessionNotFound, SessionNotFound]
+        assert not host.exists(session.id)
+        await host.undelete(session.id)
+        messages, _ = await host.messages(session.id)
+        assert len(messages) == 2
+
+
+async def test_no_late_chore_makes_a_deleted_session_s_folder_anew(model_server: ModelServer, tmp_path: Path) -> None:
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create(title="Gone")
+        folder = tmp_path / "data" / "sessions" / session.id
+        await host.delete(session.id)
+        for late in (
+            safekeeping.take(host, session.id, folder, 1),
+            safekeeping.tidy(host, session.id, folder, 1),
+        ):
+            with pytest.raises(SessionNotFound):
+                await late
+        assert not folder.exists()
+        assert (await host.undelete(session.id)).title == "Gone"
 
 
 async def test_a_session_deleted_long_ago_does_not_come_back(model_server: ModelServer, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
-from jupyter_agent.errors import StoreError
+from jupyter_agent.errors import StoreError, StoreLocked
 from jupyter_agent.protocol.ids import now_ms
 from jupyter_agent.session import safekeeping
 from jupyter_agent.session.host import SessionHost
@@ -105,6 +107,26 @@ async def test_a_second_server_is_told_who_has_the_session_and_takes_it_over(
             await view.event("error", code="open_elsewhere")
             async with viewing(second, session.id) as here:
                 assert texts(here) == ["say one", "one"]
+
+
+async def test_where_there_are_no_locks_a_session_can_be_deleted_unless_another_server_has_it(
+    model_server: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(_lock: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(FileLock, "_acquire", no_locks)
+    async with (
+        hosting(model_server, tmp_path, storage="network", idle_s=60.0) as host,
+        hosting(model_server, tmp_path, storage="network", idle_s=60.0) as other,
+    ):
+        session = await host.create(title="Here")
+        await host.session(session.id)
+        with pytest.raises(StoreLocked):
+            await other.delete(session.id)
+        await host.delete(session.id)
+        assert not other.exists(session.id)
+        assert (await host.undelete(session.id)).title == "Here"
 
 
 def test_the_kind_of_disk_is_read_from_the_mounts() -> None:
