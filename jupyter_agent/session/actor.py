@@ -313,7 +313,7 @@ class SessionActor:
 
     def run(self) -> None:
         """Enter the turn, for the first time or again."""
-        if self._turn_task is None and self.state.turn is not None and not self.stopping:
+        if self._turn_task is None and self.state.turn is not None and not self.stopping and not self.leaving:
             self._turn_task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
@@ -331,6 +331,9 @@ class SessionActor:
         except SessionFailed:
             self._turn_task = None
             return  # The journal broke and has told everybody.
+        except StoreError as error:
+            fault = ModelError(error.message, code=error.code, hint=error.hint)
+            rest = Ended(outcome="failed", error=fault)
         except Exception:
             log.exception("The turn of session %s failed", self.id)
             fault = ModelError("Something went wrong inside the agent; the server's log says what.", code="internal")

@@ -250,3 +250,18 @@ async def test_a_clock_that_was_ahead_changes_no_order(model_server: ModelServer
     asked = [message["role"] for message in model_server.requests[-1].body["messages"]]
     assert asked == ["user", "assistant", "user"]
     assert model_server.refusals == []
+
+
+async def test_a_turn_whose_history_misses_a_file_says_which(model_server: ModelServer, tmp_path: Path) -> None:
+    async with hosting(model_server, tmp_path, frame_bytes=1 << 23) as host:
+        session = await host.create()
+        model_server.script(["Long indeed."])
+        async with viewing(host, session.id) as view:
+            await view.say("x" * 2_000_000)
+            await view.event("turn.ended", outcome="completed")
+            shutil.rmtree(host.blobs(session.id))
+            here = len(view.events)
+            await view.say("and now?")
+            error = (await view.event("turn.ended", after=here, outcome="failed"))["d"]["error"]
+            assert error["code"] == "store_damaged"
+            assert "blobs/" in error["hint"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.model_server import ModelServer, Reply, Text, ToolUse
+from tests.model_server import Gate, ModelServer, Reply, Text, ToolUse
 from tests.session.test_host import hosting, viewing
 from tests.stranger import Stranger
 
@@ -114,3 +114,26 @@ async def test_an_order_that_nobody_sees_any_more_is_stale(model_server: ModelSe
             gone = await view.ask("queue.reorder", id=a, rev=1, before="que_gone")
             assert gone["error"]["code"] == "not_queued"
             assert [item["id"] for item in view.view["queue"]] == [b, a]
+
+
+async def test_a_server_that_goes_while_a_turn_stops_for_the_next_begins_none(
+    model_server: ModelServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate()
+    model_server.script([Reply(Text("Half", gate, "lost")), "At once."])
+    async with hosting(model_server, tmp_path, idle_s=60.0) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await view.say("first")
+            await view.event("part.delta")
+            item = (await view.say("now"))["queue_id"]
+            await view.ask("queue.send_now", id=item, rev=1)
+    gate.open()
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("jupyter_agent")] == []
+    async with hosting(model_server, tmp_path, recovery_backoff_s=0.0) as host:
+        await host.wake_unfinished()
+        async with viewing(host, session.id) as view:
+            if view.view["turn"] is not None:
+                await view.event("turn.ended", outcome="completed")
+            parts = [part["text"] for message in view.view["messages"] for part in message["parts"]]
+            assert parts == ["first", "Half", "now", "At once."]
