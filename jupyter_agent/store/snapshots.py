@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sqlite3
 import uuid
@@ -25,7 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from ..errors import StoreError, StoreUnwritable
+from ..errors import StoreDamaged, StoreError, StoreUnwritable
 from ..protocol.content import Message, NoticePart
 from ..protocol.events import MessageAdded
 from ..protocol.frames import Recorded
@@ -38,6 +39,7 @@ SNAPSHOTS = "snapshots"
 QUARANTINE = "quarantine"
 _RESTORING = "restoring"
 _DB_NAME = "session.db"
+_AT = re.compile("[0-9]{1,15}")
 _FILES = (_DB_NAME, f"{_DB_NAME}-wal", f"{_DB_NAME}-shm")
 
 Reason = Literal["daily", "migration", "restore"]
@@ -62,8 +64,9 @@ def listed(folder: Path) -> list[Snapshot]:
     found: list[Snapshot] = []
     for path in (folder / SNAPSHOTS).glob("*.*.db"):
         at, reason, _ = path.name.split(".", 2)
-        with contextlib.suppress(OSError, ValueError):
-            found.append(Snapshot(at=int(at), bytes=path.stat().st_size, reason=reason, path=path))
+        with contextlib.suppress(OSError):
+            if _AT.fullmatch(at) and path.is_file():
+                found.append(Snapshot(at=int(at), bytes=path.stat().st_size, reason=reason, path=path))
     return sorted(found, key=lambda snapshot: snapshot.at, reverse=True)
 
 
@@ -124,6 +127,8 @@ def is_broken(folder: Path) -> bool:
 def go_back(claim: Claim, snapshot: Snapshot, now: int) -> None:
     """Put the session back to a snapshot; what is there now becomes one itself. Raises ``StoreError``."""
     folder = claim.folder
+    if not _is_sound(snapshot.path):
+        raise StoreDamaged("This snapshot is damaged; the session is as it was.", hint="Choose another one.")
     db = connect(folder / _DB_NAME, profile=claim.profile)
     try:
         gen = _gen(db.conn)

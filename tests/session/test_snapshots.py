@@ -155,6 +155,24 @@ async def test_a_snapshot_takes_the_place_of_no_other(model_server: ModelServer,
         assert len(await host.snapshots(session.id)) == 3
 
 
+async def test_what_is_no_snapshot_is_neither_listed_nor_gone_back_to(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create(title="Here")
+        at = await snapped(host, tmp_path, session.id)
+        snapshots = folder_of(tmp_path, session.id) / "snapshots"
+        for name in ("99999999999999999999.daily.db", "-5.daily.db", "nan.daily.db", "\u0663.daily.db", "7.daily.db"):
+            (snapshots / name).write_bytes(b"no database")
+        (snapshots / "1.2.3.db").mkdir()
+        assert [one.at for one in await host.snapshots(session.id)] == [at, 7]
+        with pytest.raises(StoreError) as refused:
+            await host.restore(session.id, 7)
+        assert "snapshot" in refused.value.message
+        assert [one.at for one in await host.snapshots(session.id)] == [at, 7]
+        assert (await host.restore(session.id, 1 << 80)).title == "Here"
+
+
 async def test_without_a_snapshot_from_then_nothing_changes(model_server: ModelServer, tmp_path: Path) -> None:
     async with hosting(model_server, tmp_path) as host:
         session = await host.create(title="Here")
