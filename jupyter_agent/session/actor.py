@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -131,12 +131,11 @@ class SessionActor:
     async def activate(cls, session_id: str, folder: Path, services: Services, **outlets: Any) -> SessionActor:
         """Wake the session of ``folder``. Raises ``StoreError``."""
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"jupyter-agent-{session_id[-6:]}")
-        loop = asyncio.get_running_loop()
+        opening = thread.submit(SessionStore.wake, folder, services.server, services.profile)
         try:
-            store, loaded = await loop.run_in_executor(
-                thread, SessionStore.wake, folder, services.server, services.profile
-            )
+            store, loaded = await asyncio.wrap_future(opening)
         except BaseException:
+            opening.add_done_callback(_close_late)
             thread.shutdown(wait=False)
             raise
         actor = cls(session_id, services, store, thread, loaded, **outlets)
@@ -331,7 +330,7 @@ class SessionActor:
         except SessionFailed:
             self._turn_task = None
             return  # The journal broke and has told everybody.
-        except StoreError as error:
+        except AgentError as error:
             fault = ModelError(error.message, code=error.code, hint=error.hint)
             rest = Ended(outcome="failed", error=fault)
         except Exception:
@@ -446,3 +445,9 @@ class SessionActor:
         if real:
             self.journal.record(SessionUpdated(patch=real, rev=session.rev + 1), full=True)
             self.put_facts()
+
+
+def _close_late(opening: Future[tuple[SessionStore, reading.Loaded]]) -> None:
+    """Let go of a database that opened when nobody waited for it any more."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result()[0].close()

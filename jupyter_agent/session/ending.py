@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..protocol.content import (
+    Effect,
     MessageStatus,
     OutcomeKind,
     ReasoningPart,
@@ -35,6 +36,9 @@ _MESSAGE_STATUS: dict[OutcomeKind, MessageStatus] = {
     "interrupted": "interrupted",
     "failed": "failed",
 }
+
+
+KERNEL_LOST = "A kernel that the server had started ended with it: then the cell's outputs and all variables are lost."
 
 
 class Recorder(Protocol):
@@ -103,7 +107,7 @@ def _settled(state: State, outcome: OutcomeKind) -> list[Event]:
                         state="output-error",
                         running=False,
                         rev=part.rev + 1,
-                        error=why(outcome, running=part.running),
+                        error=why(outcome, part.effect, running=part.running),
                         reason=_reason(outcome, running=part.running),
                         ended_at=now_ms(),
                     )
@@ -119,16 +123,17 @@ def _reason(outcome: OutcomeKind, *, running: bool) -> ToolReason:
     return "stopped" if outcome == "stopped" else "interrupted"
 
 
-def why(outcome: OutcomeKind, *, running: bool) -> str:
+def why(outcome: OutcomeKind, effect: Effect, *, running: bool) -> str:
     """Return what is said of a call that the turn's end cut off: to the user and to the model alike."""
     if not running:
         return "This call did not run: the turn ended before."
     if outcome == "stopped":
         return "The user stopped this while it ran. It may have done part of its work; check before repeating it."
-    return (
+    unknown = (
         "Interrupted: the server stopped while this tool was running. It may or may not have completed. "
         "Check before repeating it."
     )
+    return f"{unknown} {KERNEL_LOST}" if effect == "execute" else unknown
 
 
 def _answers(state: State, outcome: OutcomeKind) -> list[Write]:
@@ -141,7 +146,7 @@ def _answers(state: State, outcome: OutcomeKind) -> list[Write]:
     for call in state.calls:
         result = call.result
         if result is None:
-            text = why(outcome, running=call.state == "executing")
+            text = why(outcome, call.effect, running=call.state == "executing")
             result = {"type": "tool_result", "tool_use_id": call.id, "is_error": True, "content": text}
             writes.append(PutCall(call=replace(call, state="done", result=result, ended_at=now_ms())))
         results.append(result)

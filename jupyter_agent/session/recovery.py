@@ -207,11 +207,7 @@ def _run_again(actor: SessionActor, call: Call) -> None:
 
 
 def _unknown(actor: SessionActor, call: Call) -> None:
-    text = ending.why("interrupted", running=True)
-    if call.effect == "execute":
-        text += (
-            " A kernel that the server had started ended with it: then the cell's outputs and all variables are lost."
-        )
+    text = ending.why("interrupted", call.effect, running=True)
     state: ToolState = "output-error"
     actor.ledger().record_result(
         call,

@@ -370,12 +370,22 @@ def _blob(blobs: Blobs, address: str) -> Any:
 
 
 def api_history(conn: sqlite3.Connection, blobs: Blobs) -> list[tuple[str, list[Wire]]]:
-    """Return ``(role, content)`` of every message of the branch's API history, verbatim. Raises ``StoreDamaged``."""
+    """Return ``(role, content)`` of every message of the branch's API history, verbatim.
+
+    Where a file that held a part of it is gone, the model is told so: the session goes on.
+    """
     rows = conn.execute(
         "SELECT b.role, b.body FROM api_blocks b JOIN turns t ON t.id = b.turn_id"
         " WHERE t.kept_steps IS NULL OR b.step <= t.kept_steps ORDER BY t.ord, b.step, b.ord"
     )
-    return [(role, body_of(blobs, body)) for role, body in rows]
+    return [(role, _body_or_loss(blobs, body)) for role, body in rows]
+
+
+def _body_or_loss(blobs: Blobs, text: str) -> list[Wire]:
+    try:
+        return body_of(blobs, text)
+    except (StoreDamaged, ValueError):
+        return [{"type": "text", "text": "(This part of the conversation was lost.)"}]
 
 
 def texts(conn: sqlite3.Connection) -> list[tuple[str, str]]:

@@ -157,7 +157,7 @@ def take_in(arguments: argparse.Namespace) -> int:
     else:
         session = transfer.import_session(sessions_dir, document, title=arguments.title, profile=profile)
     facts = transfer.read_facts(sessions_dir / session.id)
-    listed = _put_into_the_list(sessions_dir, session.id)
+    listed = _put_into_the_list(sessions_dir, session.id, profile)
     if arguments.json:
         _print_json({"session": facts})
     else:
@@ -201,7 +201,7 @@ def restore(arguments: argparse.Namespace) -> int:
         snapshots.go_back(claimed, wanted[0], now_ms())
     finally:
         claimed.release()
-    _put_into_the_list(sessions_dir, folder.name)
+    _put_into_the_list(sessions_dir, folder.name, profile)
     if arguments.json:
         _print_json({"session": transfer.read_facts(folder), "at": wanted[0].at})
     else:
@@ -219,10 +219,10 @@ def _list_snapshots(folder: Path, found: list[snapshots.Snapshot], *, as_json: b
     return 0
 
 
-def _put_into_the_list(sessions_dir: Path, session_id: str) -> bool:
+def _put_into_the_list(sessions_dir: Path, session_id: str, profile: Profile) -> bool:
     """Tell a running server too: it reads the same list. False when it keeps the list to itself."""
     try:
-        index = SessionIndex.open(sessions_dir)
+        index = SessionIndex.open(sessions_dir, profile)
     except StoreError:
         return False
     try:
@@ -235,7 +235,7 @@ def _put_into_the_list(sessions_dir: Path, session_id: str) -> bool:
 
 def reindex(arguments: argparse.Namespace) -> int:
     """Build the list anew."""
-    index = SessionIndex.open(_sessions_dir(arguments))
+    index = SessionIndex.open(*_place(arguments))
     try:
         count = index.rebuild()
     except sqlite3.Error as error:
