@@ -5,6 +5,7 @@
     latency   Enter → first token, by WebSocket and by comm      commit   the store alone
     steady    each token at 50 a second                          start    with the extension and without
     flood     2,000 tokens at 500 a second, both surfaces        growth   a session of 10, 1,000, 10,000 messages
+    sleep     waking, idle sessions under open sockets, panels that come back after a restart
 
 Slowness is a number here, never a failure: the exit code says only whether it ran.
 """
@@ -18,11 +19,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from . import commits, growth, starts, streams
+from . import commits, growth, sleepers, starts, streams
 from .figures import Figure, machine, table, write
 
 STREAMS = ("latency", "steady", "flood")
-PARTS = (*STREAMS, "commit", "growth", "start")
+PARTS = (*STREAMS, "commit", "growth", "sleep", "start")
 REPORT = Path(__file__).parents[1] / "artifacts" / "bench.json"
 
 
@@ -38,6 +39,8 @@ async def run(parts: list[str], folder: Path, figures: list[Figure]) -> None:
         figures += commits.measure(folder / "store")
     if "growth" in parts:
         figures += growth.measure(folder / "growth", say)
+    if "sleep" in parts:
+        figures += await sleepers.measure(folder / "sleepers", say)
     if "start" in parts:
         figures += await starts.measure(folder / "starts", say)
     if wanted := [part for part in STREAMS if part in parts]:
