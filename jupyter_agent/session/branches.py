@@ -46,7 +46,9 @@ async def handle(actor: SessionActor, command: BranchCommand, cmd_id: str, *, us
         case TurnRetry(message_id=message_id):
             question = await _question_of(actor, message_id)
             await _go_to(actor, question)
-            return {"turn": starting.answer_again(actor, question, user)}
+            old = (await _look_up(actor, message_id)).turn_id
+            looked = await actor.journal.read(lambda store: reading.only_looked(store.db.conn, old))
+            return {"turn": starting.answer_again(actor, question, user, looked=looked)}
         case SessionFork(message_id=message_id):
             if message_id is not None:
                 await _end_of_branch(actor, message_id)

@@ -79,8 +79,9 @@ def start_turn(
 
 def go_on(actor: SessionActor, last: TurnEnded, user: str) -> str:
     """Start a turn that goes on behind the last one: the user said nothing new. Return its id."""
-    mode, now = actor.state.session.mode, now_ms()
-    turn = Turn(id=new_id("trn"), trigger="continue", message_id=new_id("msg"), mode=mode, started_at=now, user=user)
+    now = now_ms()
+    trigger, mode = _as_before(actor, "continue", looked=actor.state.last_looked)
+    turn = Turn(id=new_id("trn"), trigger=trigger, message_id=new_id("msg"), mode=mode, started_at=now, user=user)
     answer = Message(
         id=turn.message_id,
         role="assistant",
@@ -98,10 +99,16 @@ def go_on(actor: SessionActor, last: TurnEnded, user: str) -> str:
     return turn.id
 
 
-def answer_again(actor: SessionActor, question: str, user: str) -> str:
+def _as_before(actor: SessionActor, trigger: Trigger, *, looked: bool) -> tuple[Trigger, Mode]:
+    """Return what a turn in another's place is: where that one was to look only, so is this one."""
+    return ("task", "plan") if looked else (trigger, actor.state.session.mode)
+
+
+def answer_again(actor: SessionActor, question: str, user: str, *, looked: bool) -> str:
     """Start a turn on a message that is there already; what it says is in the history of the turn it came with."""
-    now, mode = now_ms(), actor.state.session.mode
-    turn = Turn(id=new_id("trn"), trigger="user", message_id=new_id("msg"), mode=mode, started_at=now, user=user)
+    now = now_ms()
+    trigger, mode = _as_before(actor, "user", looked=looked)
+    turn = Turn(id=new_id("trn"), trigger=trigger, message_id=new_id("msg"), mode=mode, started_at=now, user=user)
     answer = Message(
         id=turn.message_id, role="assistant", status="streaming", turn_id=turn.id, parent_id=question, created_at=now
     )

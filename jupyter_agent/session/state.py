@@ -121,6 +121,8 @@ class State:
     prefix: Json = None
     start_next: str | None = None
     """The waiting message that the running turn is stopped for."""
+    last_looked: bool = False
+    """The last turn was a task's that only looks, and the user has not agreed to more in it."""
     left_plan: str | None = None
     """The turn of a Plan task in which the user has agreed to Build."""
     mixed_turn: str | None = None
@@ -146,6 +148,7 @@ class State:
             last_outcome=codec.decode_outcome(snap["last_outcome"]) if snap["last_outcome"] else None,
             grants=set(loaded.grants),
             prefix=loaded.prefix,
+            last_looked=loaded.last_looked,
             left_plan=loaded.left_plan,
             mixed_turn=loaded.mixed_turn,
             held_turn=loaded.held_turn,
@@ -222,10 +225,11 @@ class State:
 
     def mode(self) -> Mode:
         """Return the mode that holds: the session's, or Plan in the turn of a task that only looks."""
+        return "plan" if self._only_looks() else self.session.mode
+
+    def _only_looks(self) -> bool:
         turn = self.turn
-        if turn is not None and turn.trigger == "task" and turn.mode == "plan" and self.left_plan != turn.id:
-            return "plan"
-        return self.session.mode
+        return turn is not None and turn.trigger == "task" and turn.mode == "plan" and self.left_plan != turn.id
 
     def status(self) -> SessionStatus:
         """Derive the session's status (the fold's ``status_of``)."""
@@ -326,7 +330,7 @@ class State:
         self.parts, self.texts, self.step_parts = {}, {}, []
 
     def _end_turn(self, event: TurnEnded) -> None:
-        self.last_outcome = event
+        self.last_outcome, self.last_looked = event, self._only_looks()
         self.session = replace(self.session, usage=self.session.usage + event.usage)
         self.turn = self.message = self.stop_reason = None
         self.parts, self.texts, self.step_parts, self.calls = {}, {}, [], []

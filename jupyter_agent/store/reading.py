@@ -62,6 +62,7 @@ class Loaded:
     permissions: dict[str, Permission]
     """By the call that each lets run."""
     prefix: Wire | None
+    last_looked: bool
     left_plan: str | None
     mixed_turn: str | None
     held_turn: str | None
@@ -102,6 +103,7 @@ def load(conn: sqlite3.Connection, blobs: Blobs) -> Loaded:
         grants=_meta(conn, "grants") or [],
         permissions=_permissions(conn, turn["id"]) if turn else {},
         prefix=_meta(conn, "prefix"),
+        last_looked=snap["last_outcome"] is not None and only_looked(conn, snap["last_outcome"]["turn"]),
         left_plan=_meta(conn, "left_plan"),
         mixed_turn=_meta(conn, "mixed_turn"),
         held_turn=_meta(conn, "held_turn"),
@@ -109,6 +111,12 @@ def load(conn: sqlite3.Connection, blobs: Blobs) -> Loaded:
         jobs=_jobs(conn),
         head=head[0] if head else None,
     )
+
+
+def only_looked(conn: sqlite3.Connection, turn_id: str | None) -> bool:
+    """Tell whether a turn was a task's for Plan mode, in which the user has not agreed to more."""
+    row = conn.execute("SELECT trigger, mode FROM turns WHERE id=?", (turn_id,)).fetchone()
+    return row == ("task", "plan") and _meta(conn, "left_plan") != turn_id
 
 
 def under_way(conn: sqlite3.Connection) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from jupyter_agent.session.host import SessionHost
 from tests.model_server import Gate, ModelServer, Reply, Text, ToolUse
 from tests.roads import MemoryRoad, Road
+from tests.session.test_host import until
 from tests.stranger import Stranger
 
 pytestmark = pytest.mark.timeout(180)
@@ -160,6 +161,32 @@ async def test_a_task_for_plan_mode_changes_nothing_in_a_build_session_until_the
         assert view.tools[-1]["state"] == "output-available"
     asked = next(request for request in claude.requests if word in str(request.body))
     assert "Mode: Plan." in asked.user_texts[-1]
+
+
+@pytest.mark.parametrize("way", ["continue", "continue twice", "retry"])
+async def test_a_task_for_plan_mode_still_only_looks_when_it_is_gone_on_with(
+    host: SessionHost, tmp_path: Any, script: Script, way: str
+) -> None:
+    insert = ToolUse("insert_cell", {"after": "first", "cell_type": "code", "source": "y = 1"})
+    plan = ToolUse("exit_plan", {"plan": "Insert."})
+    road = MemoryRoad(host, tmp_path)
+    word = script([Reply(plan)] + [Reply(plan)] * (way == "continue twice") + [Reply(insert), Reply(Text("Looked."))])
+    async with road.session() as session_id, road.view(session_id) as view:
+        await view.open()
+        task = await created(view, f"Look {word}", mode="plan")
+        turn = (await view.ask("task.run", id=task["id"], rev=1))["result"]["turn"]
+        for _ in range(1 + (way == "continue twice")):
+            await view.event(lambda e: e["turn"] == turn and e["d"].get("status") == "awaiting")  # noqa: B023 -- read now
+            await view.ask("turn.stop", turn=turn)
+            await view.event("turn.ended", turn=turn)
+            await until(lambda: host.awake(session_id) is None)
+            if way == "retry":
+                answer = view.view["messages"][-1]["id"]
+                turn = (await view.ask("turn.retry", message_id=answer))["result"]["turn"]
+            else:
+                turn = (await view.ask("turn.continue", after=turn))["result"]["turn"]
+        await view.event("turn.ended", turn=turn, outcome="completed")
+        assert [tool["state"] for tool in view.tools if tool["name"] == "insert_cell"] == ["output-denied"]
 
 
 async def test_a_task_for_build_mode_leaves_a_plan_session_in_plan(
