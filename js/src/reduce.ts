@@ -72,6 +72,8 @@ function applyTransient(view: View, ep: string, event: AgentEvent): View {
       return stale(view, event.d.reason === "epoch" ? "epoch" : "resync");
     case "notice":
       return { ...view, notice: event.d };
+    case "session.deleted": // it has no order any more
+      return { ...view, deleted: true };
     case "tool.state": // progress only: it has no place in the order and is not kept
       return updatePart(view, event.d.part_id, (part) =>
         part.type === "tool" && !isTerminal(part) ? { ...part, progress: event.d.progress } : part,

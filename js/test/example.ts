@@ -1,5 +1,16 @@
 /** Conversations to look at: one scene for each thing that a panel can be in. */
-import type { Approval, Display, EventFrame, Message, Part, Session, ToolPart, Turn, Usage } from "../src/protocol.gen";
+import type {
+  Approval,
+  Display,
+  EventFrame,
+  Message,
+  Part,
+  Session,
+  Task,
+  ToolPart,
+  Turn,
+  Usage,
+} from "../src/protocol.gen";
 import { Recorder } from "./recorder";
 
 export const USAGE: Usage = {
@@ -90,6 +101,10 @@ export function aTurn(changes: Partial<Turn> = {}): Turn {
     started_at: 0,
     ...changes,
   };
+}
+
+export function aTask(id: string, title: string, status: Task["status"], mode: Task["mode"] = "build"): Task {
+  return { id, title, description: "", mode, status, created_at: 0, completed_at: null, turn_id: null, rev: 3 };
 }
 
 /** Snapshot and caught_up: what a subscription brings first. */
@@ -345,6 +360,47 @@ export const SCENES: Record<string, Scene> = {
       delta: `The function drops every row with a missing value. A narrower one:\n\n\`\`\`python\n${AFTER.slice(0, 90)}`,
     }),
   ],
+  interrupted: (recorder) =>
+    opening(
+      recorder,
+      [
+        ASK,
+        aMessage(
+          "msg_b",
+          "assistant",
+          [
+            aText("prt_b", 0, "I run the cell to see the masses."),
+            aTool("prt_c", 1, "run_cell", {
+              effect: "execute",
+              state: "output-error",
+              reason: "interrupted",
+              error: "The server ended while this ran.",
+              input: { cell_id: "a1b2c3" },
+            }),
+          ],
+          { status: "interrupted", turn_id: "trn_2" },
+        ),
+      ],
+      {
+        last_outcome: {
+          turn: "trn_2",
+          outcome: "interrupted",
+          error: null,
+          usage: USAGE,
+          message_ids: ["msg_b"],
+          ended_at: 0,
+        },
+      },
+    ),
+  tasks: (recorder) =>
+    opening(recorder, PAST.slice(0, 1), {
+      tasks: [
+        aTask("tsk_1", "Compare the islands, too", "pending"),
+        aTask("tsk_2", "Write a summary of all that was found so far into a markdown cell", "running", "plan"),
+        aTask("tsk_3", "Drop unused imports", "done"),
+        aTask("tsk_4", "Rename the columns", "cancelled"),
+      ],
+    }),
   failed: (recorder) =>
     opening(
       recorder,

@@ -4,8 +4,9 @@ import type { Command } from "../src/connection";
 import type { JupyterPage } from "../src/connections/page";
 import { ReplayConnection } from "../src/connections/replay";
 import { mountPanel, type PanelHandle, type PanelOptions } from "../src/panel";
+import type { SessionLibrary } from "../src/panel/context";
 import type { EventFrame, Frame, OutcomeKind, Part, Scope, Session } from "../src/protocol.gen";
-import { APPROVAL, aMessage, aSession, aText, aTool, aTurn, opening, SCENES, SID, USAGE } from "./example";
+import { APPROVAL, aMessage, aSession, aTask, aText, aTool, aTurn, opening, SCENES, SID, USAGE } from "./example";
 import { Recorder } from "./recorder";
 
 let panel: PanelHandle | null = null;
@@ -579,17 +580,202 @@ describe("an empty session", () => {
 });
 
 describe("sessions", () => {
+  const library = (sessions: Session[]) => {
+    const asked: unknown[][] = [];
+    const note =
+      (name: string, reply?: unknown) =>
+      async (...args: unknown[]) => {
+        asked.push([name, ...args]);
+        return reply as never;
+      };
+    const list = async (query: string) => sessions.filter(({ title }) => title.includes(query));
+    const acts = Object.fromEntries(["rename", "archive", "unarchive", "remove", "bringBack"].map((n) => [n, note(n)]));
+    const duplicate = note("duplicate", aSession({ id: "ses_3" }));
+    return { asked, library: { ...acts, list, duplicate } as unknown as SessionLibrary };
+  };
+  const TWO = [aSession(), aSession({ id: "ses_2", title: "Another" })];
+  const row = (root: HTMLElement, id: string) => root.querySelector(`[data-session-id="${id}"]`) as HTMLElement;
+  const open = async (root: HTMLElement) => {
+    named(root, "Sessions")?.click();
+    await vi.waitFor(() => expect(root.querySelectorAll(".jp-agent-session").length).toBeGreaterThan(0));
+  };
+  const act = async (root: HTMLElement, id: string, name: string) => {
+    row(root, id).querySelector<HTMLElement>("[aria-expanded=false]")?.click();
+    await painted();
+    named(row(root, id), name)?.click();
+    await painted();
+  };
+
   test("are listed on request and can be chosen", async () => {
     const chosen: string[] = [];
-    const sessions: Session[] = [aSession(), aSession({ id: "ses_2", title: "Another" })];
-    const { root } = await show(scene("rich"), { sessions: async () => sessions, onSelect: (id) => chosen.push(id) });
-    named(root, "Sessions")?.click();
-    await vi.waitFor(() => expect(root.querySelectorAll(".jp-agent-sessions button")).toHaveLength(2));
-    const other = [...root.querySelectorAll<HTMLElement>(".jp-agent-sessions button")].find((button) =>
-      button.textContent?.includes("Another"),
-    );
-    other?.click();
+    const { root } = await show(scene("rich"), { library: library(TWO).library, onSelect: (id) => chosen.push(id) });
+    await open(root);
+    row(root, "ses_2").querySelector("button")?.click();
     expect(chosen).toEqual(["ses_2"]);
+  });
+
+  test("are searched a moment after the last key", async () => {
+    const { root } = await show(scene("rich"), { library: library(TWO).library });
+    await open(root);
+    const box = root.querySelector("[type=search]") as HTMLInputElement;
+    await vi.waitFor(() => expect(document.activeElement).toBe(box));
+    box.value = "Anot";
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+    await vi.waitFor(() => expect(root.querySelectorAll(".jp-agent-session")).toHaveLength(1));
+    press(box, "Escape");
+    await painted();
+    expect(document.activeElement).toBe(named(root, "Sessions"));
+  });
+
+  test("one that was deleted leaves at once and can be brought back", async () => {
+    const { library: one, asked } = library(TWO);
+    const { root } = await show(scene("rich"), { library: one });
+    await open(root);
+    await act(root, "ses_2", "Delete");
+    expect(row(root, "ses_2")).toBeNull();
+    expect(asked).toEqual([["remove", "ses_2"]]);
+    named(root, "Undo")?.click();
+    await vi.waitFor(() => expect(row(root, "ses_2")).not.toBeNull());
+    expect(asked.at(-1)).toEqual(["bringBack", "ses_2"]);
+    expect(named(root, "Undo")).toBeUndefined();
+  });
+
+  test("one is renamed where it stands, and not by Escape", async () => {
+    const { library: one, asked } = library(TWO);
+    const { root } = await show(scene("rich"), { library: one });
+    await open(root);
+    for (const key of ["Escape", "Enter"]) {
+      await act(root, "ses_2", "Rename");
+      const box = root.querySelector<HTMLInputElement>('[aria-label="Title"]') as HTMLInputElement;
+      box.value = "Renamed";
+      box.dispatchEvent(new Event("input", { bubbles: true }));
+      await painted();
+      press(box, key);
+      await painted();
+      named(row(root, "ses_2"), "More about Another")?.click(); // folded again, for the next
+      await painted();
+    }
+    expect(asked).toEqual([["rename", "ses_2", "Renamed"]]);
+    expect(row(root, "ses_2").textContent).toContain("Renamed");
+  });
+
+  test("a copy is opened", async () => {
+    const chosen: string[] = [];
+    const { root } = await show(scene("rich"), { library: library(TWO).library, onSelect: (id) => chosen.push(id) });
+    await open(root);
+    await act(root, "ses_2", "Duplicate");
+    expect(chosen).toEqual(["ses_3"]);
+  });
+});
+
+describe("a message's menu", () => {
+  const said = (recorder: Recorder) =>
+    opening(recorder, [
+      aMessage("msg_a", "user", [aText("prt_a", 0, "First?")], { turn_id: "trn_1" }),
+      aMessage("msg_b", "assistant", [aText("prt_b", 0, "One.")], { turn_id: "trn_1" }),
+      aMessage("msg_c", "user", [aText("prt_c", 0, "Second?")], { turn_id: "trn_2" }),
+      aMessage("msg_d", "assistant", [aText("prt_d", 0, "Two.")], { turn_id: "trn_2" }),
+    ]);
+  const menu = async (root: HTMLElement, id: string) => {
+    const message = root.querySelector(`[data-message-id="${id}"]`) as HTMLElement;
+    named(message, "Message actions")?.click();
+    await painted();
+    return message;
+  };
+  const names = (message: HTMLElement) =>
+    [...message.querySelectorAll("[role=menuitem]")].map((item) => item.textContent);
+
+  test("offers what makes sense there", async () => {
+    const { root } = await show(said, { onSelect: () => {} });
+    expect(names(await menu(root, "msg_a"))).toEqual(["Copy", "Edit and resend", "Rewind to here", "Fork from here"]);
+    expect(names(await menu(root, "msg_d"))).toEqual(["Copy", "Try again", "Fork from here"]);
+  });
+
+  test("a copy that the browser refuses is said", async () => {
+    const { root } = await show(said);
+    named(await menu(root, "msg_d"), "Copy")?.click();
+    await vi.waitFor(() => expect(root.textContent).toContain("did not allow copying"));
+  });
+
+  test("a page that can't open another session doesn't offer to fork", async () => {
+    const { root } = await show(said);
+    expect(names(await menu(root, "msg_d"))).toEqual(["Copy", "Try again"]);
+  });
+
+  test("Edit and resend rewinds to before the message and puts its text into the composer", async () => {
+    const { root, road } = await show(said);
+    named(await menu(root, "msg_c"), "Edit and resend")?.click();
+    await painted();
+    expect(road.posted.at(-1)).toMatchObject({ type: "session.rewind", d: { message_id: "msg_b" } });
+    expect((named(root, "Message") as HTMLTextAreaElement).value).toBe("Second?");
+    expect(document.activeElement).toBe(named(root, "Message"));
+    named(root, "Undo")?.click();
+    expect(road.posted.at(-1)).toMatchObject({ type: "session.rewind", d: { message_id: "msg_d" } });
+  });
+
+  test("the first message is edited on an empty page", async () => {
+    const { root, road } = await show(said);
+    named(await menu(root, "msg_a"), "Edit and resend")?.click();
+    expect(road.posted.at(-1)).toMatchObject({ type: "session.clear" });
+  });
+
+  test("what steered an answer is part of it: no branch ends there", async () => {
+    const { root } = await show(
+      (recorder) =>
+        opening(recorder, [
+          aMessage("msg_a", "user", [aText("prt_a", 0, "First?")], { turn_id: "trn_1" }),
+          aMessage("msg_b", "assistant", [aText("prt_b", 0, "One.")], { turn_id: "trn_1" }),
+          aMessage("msg_c", "user", [aText("prt_c", 0, "In metres.")], { turn_id: "trn_1" }),
+          aMessage("msg_d", "assistant", [aText("prt_d", 0, "Two.")], { turn_id: "trn_1" }),
+        ]),
+      { onSelect: () => {} },
+    );
+    expect(names(await menu(root, "msg_b"))).toEqual(["Copy", "Try again"]);
+    expect(names(await menu(root, "msg_c"))).toEqual(["Copy"]);
+  });
+
+  test("a fork is opened when it is made", async () => {
+    const chosen: string[] = [];
+    const { root, road, recorder, say } = await show(said, { onSelect: (id) => chosen.push(id) });
+    named(await menu(root, "msg_b"), "Fork from here")?.click();
+    const order = road.posted.at(-1) as Command;
+    expect(order).toMatchObject({ type: "session.fork", d: { message_id: "msg_b" } });
+    await say(
+      recorder.transient("ack", { cmd_id: order.cmd_id, status: "accepted", result: { id: "ses_9" }, error: null }),
+    );
+    expect(chosen).toEqual(["ses_9"]);
+  });
+});
+
+describe("tasks", () => {
+  test("stand in one line until opened, and can be run, ended and added", async () => {
+    const { root, road } = await show((recorder) =>
+      opening(recorder, [], { tasks: [aTask("tsk_1", "Plot", "pending"), aTask("tsk_2", "Read", "done")] }),
+    );
+    const section = root.querySelector('[aria-label="Tasks"]') as HTMLElement;
+    expect(section.textContent).toContain("1 open");
+    expect(section.querySelector("li")).toBeNull();
+    section.querySelector("button")?.click();
+    await painted();
+    named(root, "Run Plot")?.click();
+    expect(road.posted.at(-1)).toMatchObject({ type: "task.run", d: { id: "tsk_1", rev: 3 } });
+    named(root, "Cancel Plot")?.click();
+    expect(road.posted.at(-1)).toMatchObject({ type: "task.update", d: { id: "tsk_1", status: "cancelled" } });
+    const box = root.querySelector('[aria-label="New task"]') as HTMLInputElement;
+    box.value = "Tidy up";
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+    await painted();
+    press(box, "Enter");
+    expect(road.posted.at(-1)).toMatchObject({ type: "task.create", d: { title: "Tidy up", mode: "build" } });
+  });
+
+  test("the first is written down from the session's menu", async () => {
+    const { root } = await show(scene("rich"));
+    expect(root.querySelector('[aria-label="Tasks"]')).toBeNull();
+    named(root, "This session")?.click();
+    await painted();
+    named(root, "Add a task")?.click();
+    await vi.waitFor(() => expect(document.activeElement?.getAttribute("aria-label")).toBe("New task"));
   });
 });
 

@@ -2,6 +2,7 @@
 import { URLExt } from "@jupyterlab/coreutils";
 import { ServerConnection } from "@jupyterlab/services";
 import type { JupyterPage } from "../connections/page";
+import type { SessionLibrary } from "../panel/context";
 import type { Session } from "../protocol.gen";
 
 const BASE = "jupyter-agent/api/v1";
@@ -25,8 +26,9 @@ export class AgentApi {
   constructor(private readonly settings: ServerConnection.ISettings) {}
 
   /** The sessions that aren't archived, the latest first. */
-  async sessions(): Promise<Session[]> {
-    const { sessions } = await this.request<{ sessions: Session[] }>("sessions?state=active&limit=200");
+  async sessions(query = ""): Promise<Session[]> {
+    const words = query === "" ? "" : `&q=${encodeURIComponent(query)}`;
+    const { sessions } = await this.request<{ sessions: Session[] }>(`sessions?state=active&limit=200${words}`);
     return sessions;
   }
 
@@ -34,8 +36,23 @@ export class AgentApi {
     return (await this.request<{ session: Session }>("sessions", "POST", fields)).session;
   }
 
-  async update(session_id: string, patch: { notebook_path: string }): Promise<void> {
+  async update(session_id: string, patch: { notebook_path?: string; title?: string }): Promise<void> {
     await this.request(`sessions/${session_id}`, "PATCH", patch);
+  }
+
+  /** The sessions, as the panel's list wants them. */
+  readonly library: SessionLibrary = {
+    list: (query) => this.sessions(query),
+    rename: (session_id, title) => this.update(session_id, { title }),
+    duplicate: async (session_id) => (await this.post<{ session: Session }>(session_id, "duplicate")).session,
+    archive: (session_id) => this.post(session_id, "archive"),
+    unarchive: (session_id) => this.post(session_id, "unarchive"),
+    remove: (session_id) => this.request(`sessions/${session_id}`, "DELETE"),
+    bringBack: (session_id) => this.post(session_id, "undelete"),
+  };
+
+  private post<T>(session_id: string, action: string): Promise<T> {
+    return this.request<T>(`sessions/${session_id}/${action}`, "POST", {});
   }
 
   /** The server, for what is asked of one session. */

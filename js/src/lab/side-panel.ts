@@ -107,7 +107,8 @@ export class AgentSidePanel extends Widget {
   }
 
   private showSession(session_id: string): void {
-    if (this.mounted?.session_id === session_id) return;
+    // One that was deleted and came back is shown anew: its connection has ended for good.
+    if (this.mounted?.session_id === session_id && !this.mounted.handle.client.view.peek().deleted) return;
     this.unmount();
     const host = document.createElement("div");
     host.className = "jp-agent-SidePanel-host";
@@ -119,7 +120,7 @@ export class AgentSidePanel extends Widget {
     });
     const handle = mountPanel(host, connection, {
       surface: "side",
-      sessions: () => this.api.sessions(),
+      library: this.api.library,
       onNew: () => void this.newSession(),
       onSelect: (id: string) => void this.openSession(id),
     });

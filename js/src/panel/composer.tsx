@@ -18,7 +18,7 @@ const BUSY: ReadonlySet<string> = new Set(["submitted", "streaming", "awaiting",
 const MAX_HEIGHT = 240;
 
 export function Composer({ input }: { input: { current: HTMLTextAreaElement | null } }) {
-  const { client, draft } = usePanel();
+  const { client, draft, undo } = usePanel();
   const text = draft.value;
   const area = useRef<HTMLTextAreaElement>(null);
   const turn = client.view.value.turn;
@@ -33,6 +33,7 @@ export function Composer({ input }: { input: { current: HTMLTextAreaElement | nu
   const send = (options: SendOptions = {}) => {
     if (blank) return;
     draft.value = "";
+    undo.value = null;
     area.current?.focus({ preventScroll: true });
     void client.send(text.trim(), options).then((ack) => {
       if (!accepted(ack)) draft.value ||= text; // give it back
@@ -64,6 +65,7 @@ export function Composer({ input }: { input: { current: HTMLTextAreaElement | nu
           <button
             type="button"
             class="jp-agent-button jp-agent-otherwise"
+            data-wide={otherwise.name.length > 8 || undefined}
             title={`${otherwise.title} (Alt+Enter)`}
             onClick={() => send(otherwise.options)}
           >

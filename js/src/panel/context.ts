@@ -4,12 +4,13 @@ import { createContext } from "preact";
 import { useContext } from "preact/hooks";
 import type { AgentClient } from "../client";
 import type { Session } from "../protocol.gen";
+import type { Undo } from "./undo";
 
 export interface PanelOptions {
   /** Where the panel stands; a widget takes its height from its output. */
   surface?: "side" | "widget";
-  /** The sessions to choose from, newest first. Without it there is no list. */
-  sessions?: () => Promise<readonly Session[]>;
+  /** The sessions there are. Without it there is no list. */
+  library?: SessionLibrary;
   onNew?: () => void;
   onSelect?: (session_id: string) => void;
   /** What an empty session suggests. */
@@ -18,11 +19,30 @@ export interface PanelOptions {
   suppressShortcuts?: boolean;
 }
 
+/** The sessions beside this one. What fails throws a sentence for the user. */
+export interface SessionLibrary {
+  /** Those that aren't archived, the latest first; `query` is looked for in titles and messages. */
+  list(query: string): Promise<readonly Session[]>;
+  rename(session_id: string, title: string): Promise<unknown>;
+  duplicate(session_id: string): Promise<Session>;
+  archive(session_id: string): Promise<unknown>;
+  unarchive(session_id: string): Promise<unknown>;
+  remove(session_id: string): Promise<unknown>;
+  /** Undo `remove`; possible for a few minutes. */
+  bringBack(session_id: string): Promise<unknown>;
+  /** Be told that the list changed; returns what ends that. */
+  watch?(told: () => void): () => void;
+}
+
 export interface PanelContext {
   client: AgentClient;
   options: PanelOptions;
   /** What stands in the composer, not yet said. */
   draft: Signal<string>;
+  /** What was just done and can be taken back. */
+  undo: Signal<Undo | null>;
+  /** A new task is being written down. */
+  writingTask: Signal<boolean>;
   /** Where the keyboard goes when the element that had it is gone. */
   focusComposer: () => void;
 }

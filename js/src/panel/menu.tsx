@@ -18,7 +18,8 @@ export interface Choice {
 interface MenuProps {
   /** What the button is called. */
   name: string;
-  choices: readonly Choice[];
+  /** Asked for when it opens, where they depend on how things stand. */
+  choices: readonly Choice[] | (() => readonly Choice[]);
   icon?: IconName;
   /** What the button shows instead of an icon. */
   children?: ComponentChildren;
@@ -67,7 +68,7 @@ export function Menu({ name, choices, icon = "more", children, disabled, onOpen,
       {open ? (
         <MenuList
           name={name}
-          choices={choices}
+          choices={typeof choices === "function" ? choices() : choices}
           onChoose={choose}
           onClose={(back) => {
             setOpen(false);

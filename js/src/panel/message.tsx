@@ -7,6 +7,7 @@ import { Unsupported } from "./display";
 import { Icon } from "./icons";
 import { Markdown } from "./markdown-view";
 import { memo } from "./memo";
+import { MessageMenu } from "./message-menu";
 import { ToolCard } from "./tool-card";
 import { isCut, useWhole } from "./whole";
 
@@ -25,6 +26,7 @@ export const MessageView = memo(function MessageView({ message, approvals }: Mes
       data-message-status={message.status}
       aria-label={author}
     >
+      <MessageMenu message={message} />
       {message.parts.map((part) => (
         <PartView
           key={part.id}

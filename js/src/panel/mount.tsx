@@ -5,11 +5,13 @@ import { AgentClient } from "../client";
 import type { Connection } from "../connection";
 import type { Mode } from "../protocol.gen";
 import { Composer } from "./composer";
-import { Context, type PanelOptions, usePanel } from "./context";
+import { Context, type PanelContext, type PanelOptions, usePanel } from "./context";
 import { Header } from "./header";
 import { Queue } from "./queue";
 import { Announcer, StatusLine } from "./status-line";
+import { Tasks } from "./tasks";
 import { Transcript } from "./transcript";
+import { UndoLine } from "./undo";
 import "./panel.css";
 
 export interface PanelHandle {
@@ -25,8 +27,16 @@ export function mountPanel(el: HTMLElement, connection: Connection, options: Pan
   const client = new AgentClient(connection, { client: options.surface ?? "side" });
   const input: { current: HTMLTextAreaElement | null } = { current: null };
   const focusComposer = () => input.current?.focus({ preventScroll: true });
+  const context: PanelContext = {
+    client,
+    options,
+    focusComposer,
+    draft: signal(""),
+    undo: signal(null),
+    writingTask: signal(false),
+  };
   render(
-    <Context.Provider value={{ client, options, focusComposer, draft: signal("") }}>
+    <Context.Provider value={context}>
       <Panel input={input} />
     </Context.Provider>,
     el,
@@ -61,7 +71,9 @@ function Panel({ input }: { input: { current: HTMLTextAreaElement | null } }) {
       <Header />
       <Transcript />
       <footer class="jp-agent-footer">
+        <Tasks />
         <Queue />
+        <UndoLine />
         <StatusLine />
         <Composer input={input} />
       </footer>
