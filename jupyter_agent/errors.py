@@ -26,6 +26,10 @@ of these where they can first be understood, and nowhere else.
 
 from __future__ import annotations
 
+PASSING = frozenset({"closing", "open_elsewhere", "session_failed", "shutting_down", "store_error", "store_unwritable"})
+"""Codes of what passes by itself: a command refused for one of these is neither done nor on record, so that a client
+keeps it and sends it again under the same ``cmd_id``. Every other refusal is final."""
+
 
 class AgentError(Exception):
     """The root. ``str(error)`` is a sentence a user can read."""
@@ -38,6 +42,11 @@ class AgentError(Exception):
         if code is not None:
             self.code = code
         self.hint = hint
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may be granted later."""
+        return self.code in PASSING
 
 
 class ProtocolError(AgentError):

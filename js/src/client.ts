@@ -2,18 +2,18 @@
  * One view of one session: folds what a road delivers, and says what the user wants.
  *
  *     connection ──frames──► receive ──reduce──► view ──signal──► panel
- *     connection ◄──post──── outbox ◄──────────────── commands ── panel
+ *     connection ◄──post──── delivery ◄────────────── commands ── panel
  *
  * It subscribes when the road opens, from its cursor; when that can't be served or
- * a hole remains, from nothing. What matters is resent until acknowledged.
+ * a hole remains, from nothing.
  */
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
-import { type Command, type Connection, command, newId } from "./connection";
-import { fetchPart, uploadText } from "./connections/page";
-import { Outbox } from "./outbox";
+import { type Connection, command } from "./connection";
+import { fetchPart } from "./connections/page";
+import { type AckBody, Delivery, type Fault, type SendOptions, type SentMessage, type UnsentMessage } from "./delivery";
+import type { Outbox } from "./outbox";
 import { Painter } from "./painter";
 import type {
-  Ack,
   AgentCommand,
   AgentEvent,
   Approval,
@@ -23,98 +23,73 @@ import type {
   Message,
   Mode,
   Part,
-  SentFile,
-  SentText,
   Welcome,
-  WhenBusy,
 } from "./protocol.gen";
 import { eventsOf, prependHistory, reduce } from "./reduce";
 import { type ClientStatus, clientStatus, emptyView, type View } from "./view";
 
-export const ACK_TIMEOUT_MS = 5_000;
+export {
+  ACK_TIMEOUT_MS,
+  type AckBody,
+  type Fault,
+  type SendOptions,
+  type SentMessage,
+  type UnsentMessage,
+} from "./delivery";
 export const SYNC_TIMEOUT_MS = 5_000;
 const HEARTBEAT_GRACE_MS = 1_000;
-const REQUEST_TIMEOUT_MS = 20_000;
 /** What a server takes that hasn't said it yet. */
 const FRAME_BYTES = 1 << 20;
-/** A command around its text. */
-const ENVELOPE_BYTES = 1024;
-const BEGINNING = 500;
-const MESSAGE_FILE = "message.txt";
-
-/** A message that left the composer and isn't in the transcript or the queue yet. */
-export interface SentMessage {
-  id: string;
-  text: string;
-}
-
-/** Something to tell the user that isn't part of the session. */
-export interface Fault {
-  code: string;
-  message: string;
-  hint?: string | null;
-}
-
 /** How an answer differs from a plain one. */
 export type AnswerOptions = Partial<Pick<ApprovalAnswer, "scope" | "reason" | "edited_input">>;
-
-/** What becomes of a message while a turn runs. */
-export interface SendOptions {
-  when_busy?: WhenBusy;
-  /** Deny what waits for an answer; the model reads this message instead. */
-  deny_pending?: boolean;
-}
-
-export type AckBody = Pick<Ack, "cmd_id" | "status"> & Partial<Ack>;
 
 export class AgentClient {
   readonly view: ReadonlySignal<View>;
   readonly status: ReadonlySignal<ClientStatus>;
   readonly welcome: ReadonlySignal<Welcome | null>;
   readonly sent: ReadonlySignal<readonly SentMessage[]>;
+  readonly unsent: ReadonlySignal<readonly UnsentMessage[]>;
   readonly fault: Signal<Fault | null> = signal(null);
 
   private readonly shown = signal<View>(emptyView);
   private readonly greeting = signal<Welcome | null>(null);
-  private readonly sentMessages = signal<readonly SentMessage[]>([]);
   private readonly client: string;
-  private readonly outbox: Outbox;
-  private readonly postedAt = new Map<string, number>();
-  private readonly replies = new Map<string, (ack: AckBody) => void>();
+  private readonly delivery: Delivery;
   private readonly disposers: (() => void)[] = [];
   private readonly paint: Painter;
   private current: View = emptyView;
   private subscription: { cmd_id: string; since: boolean } | null = null;
   private syncTimer: ReturnType<typeof setTimeout> | undefined;
   private tailTimer: ReturnType<typeof setTimeout> | undefined;
-  private readonly resendTimer: ReturnType<typeof setInterval>;
 
   constructor(
     readonly connection: Connection,
     options: { outbox?: Outbox; client?: string } = {},
   ) {
     this.client = options.client ?? "panel";
-    this.outbox = options.outbox ?? new Outbox();
+    const frameBytes = () => this.greeting.peek()?.limits.frame_bytes ?? FRAME_BYTES;
+    this.delivery = new Delivery(connection, this.fault, frameBytes, options.outbox);
     this.paint = new Painter(() => {
       this.shown.value = this.current;
     });
     this.view = this.shown;
     this.welcome = this.greeting;
-    this.sent = this.sentMessages;
-    this.status = computed(() =>
-      clientStatus(this.shown.value, connection.status.value.state, this.sentMessages.value.length > 0),
-    );
+    this.sent = this.delivery.sent;
+    this.unsent = this.delivery.unsent;
+    this.status = computed(() => {
+      const sending = this.sent.value.some((message) => message.held === undefined);
+      return clientStatus(this.shown.value, connection.status.value.state, sending);
+    });
     this.disposers.push(
       connection.subscribe((frame) => this.receive(frame)),
       effect(() => this.onSession(connection.session_id.value)),
       effect(() => this.onTransport(connection.status.value.state)),
     );
-    this.resendTimer = setInterval(() => this.resend(), ACK_TIMEOUT_MS);
   }
 
   dispose(): void {
     for (const dispose of this.disposers) dispose();
-    clearInterval(this.resendTimer);
+    this.delivery.dispose();
     clearTimeout(this.syncTimer);
     clearTimeout(this.tailTimer);
     this.paint.dispose();
@@ -123,40 +98,24 @@ export class AgentClient {
 
   // -- what the user does ---------------------------------------------------------
 
-  /** Say something. Shown at once; resolves when the server has it, or refuses it. */
+  /** Say something. Shown at once; resolves when the server has it, or refuses it for good: see `unsent`. */
   send(text: string, options: SendOptions = {}): Promise<AckBody> {
-    const id = newId("msg");
-    if (this.tooLong(text)) return this.sendAttached(id, text, options);
-    this.sentMessages.value = [...this.sentMessages.peek(), { id, text }];
-    return this.say(id, [{ type: "text", text }], options);
+    return this.delivery.send(text, options);
   }
 
-  private say(id: string, parts: (SentText | SentFile)[], options: SendOptions): Promise<AckBody> {
-    return this.order("message.send", { id, parts, when_busy: "queue", ...options });
+  /** Say once more what was refused for good. */
+  sendAgain(id: string): void {
+    this.delivery.sendAgain(id);
   }
 
-  private tooLong(text: string): boolean {
-    const limit = (this.greeting.peek()?.limits.frame_bytes ?? FRAME_BYTES) - ENVELOPE_BYTES;
-    if (text.length * 6 <= limit) return false; // even if each character had to be escaped
-    return new TextEncoder().encode(JSON.stringify(text)).length > limit;
+  /** Forget a message that the server hasn't taken; tell what it was. */
+  discard(id: string): UnsentMessage | undefined {
+    return this.delivery.discard(id);
   }
 
-  /** A text over the limit of a frame goes up as a file, and its beginning with it. */
-  private async sendAttached(id: string, text: string, options: SendOptions): Promise<AckBody> {
-    const beginning = `${cutAt(text, BEGINNING)}…\n\n[The whole message is attached: ${MESSAGE_FILE}]`;
-    this.sentMessages.value = [...this.sentMessages.peek(), { id, text: beginning }];
-    try {
-      const { page, session_id } = this.connection;
-      const session = session_id.peek();
-      if (!page || session === null) throw new Error("This message is too long to be sent from here.");
-      const file = await uploadText(page, session, MESSAGE_FILE, text);
-      return await this.say(id, [{ type: "text", text: beginning }, file], options);
-    } catch (error) {
-      this.sentMessages.value = this.sentMessages.peek().filter((message) => message.id !== id);
-      const fault = { code: "too_large", message: (error as Error).message, hint: "Shorten it, or save it as a file." };
-      this.fault.value = fault;
-      return { cmd_id: id, status: "rejected", error: fault };
-    }
+  /** Send what must arrive: it stays in the outbox until it is taken, or refused for good. */
+  order(type: AgentCommand["type"], d: object = {}): Promise<AckBody> {
+    return this.delivery.order(type, d);
   }
 
   /** Whether `wholePart` has a way to the server. */
@@ -193,47 +152,9 @@ export class AgentClient {
   async loadOlder(): Promise<void> {
     const { before, has_more } = this.current.page;
     if (!has_more) return;
-    const ack = await this.request("history", { before, limit: 25 });
+    const ack = await this.delivery.request("history", { before, limit: 25 });
     const page = ack?.result as { messages: Message[]; has_more: boolean; before: string | null } | null | undefined;
     if (page && this.current.page.before === before) this.update(prependHistory(this.current, page));
-  }
-
-  // -- commands -------------------------------------------------------------------
-
-  /** Send what must arrive: it stays in the outbox until its ack. */
-  order(type: AgentCommand["type"], d: object = {}): Promise<AckBody> {
-    const order = command(type, d);
-    this.outbox.add(order);
-    this.postedAt.set(order.cmd_id, Date.now());
-    const reply = new Promise<AckBody>((resolve) => this.replies.set(order.cmd_id, resolve));
-    this.connection.post(order);
-    return reply;
-  }
-
-  /** Ask once; null when no answer comes. */
-  private request(type: string, d: object): Promise<AckBody | null> {
-    const order = command(type, d);
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => {
-        this.replies.delete(order.cmd_id);
-        resolve(null);
-      }, REQUEST_TIMEOUT_MS);
-      this.replies.set(order.cmd_id, (ack) => {
-        clearTimeout(timer);
-        resolve(ack);
-      });
-      this.connection.post(order);
-    });
-  }
-
-  private resend(now = false): void {
-    if (this.connection.status.peek().state !== "connected") return;
-    const due = Date.now() - ACK_TIMEOUT_MS + 50;
-    for (const order of this.outbox.waiting) {
-      if (!now && (this.postedAt.get(order.cmd_id) ?? 0) > due) continue;
-      this.postedAt.set(order.cmd_id, Date.now());
-      this.connection.post(order);
-    }
   }
 
   // -- what the server says -------------------------------------------------------
@@ -265,22 +186,8 @@ export class AgentClient {
   }
 
   private acknowledged(ack: AckBody): void {
-    const order = this.outbox.settle(ack.cmd_id);
-    this.postedAt.delete(ack.cmd_id);
-    if ((ack.original ?? ack.status) === "rejected") this.rejected(ack, order);
-    const reply = this.replies.get(ack.cmd_id);
-    this.replies.delete(ack.cmd_id);
-    reply?.(ack);
-  }
-
-  private rejected(ack: AckBody, order: Command | undefined): void {
-    if (order?.type === "message.send") {
-      const id = (order.d as { id: string }).id;
-      this.sentMessages.value = this.sentMessages.peek().filter((message) => message.id !== id);
-    }
-    const late = order?.type === "turn.stop" || order?.type === "approval.answer"; // somebody was faster
-    const ours = order !== undefined || ack.cmd_id === this.subscription?.cmd_id;
-    if (ours && !late) this.fault.value = ack.error ?? { code: "rejected", message: "The server refused that." };
+    if (ack.status === "rejected" && ack.cmd_id === this.subscription?.cmd_id) this.fault.value = ack.error ?? null;
+    this.delivery.acknowledged(ack);
   }
 
   /** A gap at the end has no next seq that would show it; the heartbeat does. */
@@ -296,31 +203,19 @@ export class AgentClient {
     if (view === this.current) return;
     const opens = opensSomething(this.current, view);
     this.current = view;
-    this.forgetSeen(view);
+    this.delivery.seen(view);
     this.paint.request(opens);
-  }
-
-  private forgetSeen(view: View): void {
-    const sent = this.sentMessages.peek();
-    if (sent.length === 0) return;
-    const unseen = sent.filter(
-      ({ id }) => !view.messages.some((m) => m.id === id) && !view.queue.some((item) => item.message_id === id),
-    );
-    if (unseen.length < sent.length) this.sentMessages.value = unseen;
   }
 
   // -- following ------------------------------------------------------------------
 
   private onSession(session_id: string | null): void {
     if (session_id === null) return;
-    const left = this.outbox.open(session_id);
-    const messages = left.filter((order) => order.type === "message.send").map(sentMessage);
-    if (messages.length > 0) this.sentMessages.value = [...messages, ...this.sentMessages.peek()];
     if (this.current.session !== null && this.current.session.id !== session_id) {
       this.update(emptyView); // the road now leads to another session
       if (this.connection.status.peek().state === "connected") this.subscribe(false);
     }
-    if (left.length > 0) this.resend(true);
+    this.delivery.open(session_id);
   }
 
   private onTransport(state: string): void {
@@ -330,7 +225,7 @@ export class AgentClient {
     this.fault.value = null;
     this.greet();
     this.subscribe(true);
-    this.resend(true);
+    this.delivery.resume();
   }
 
   private greet(): void {
@@ -363,6 +258,7 @@ export class AgentClient {
   private synced(): void {
     clearTimeout(this.syncTimer);
     this.subscription = null;
+    this.delivery.resumeHeld();
   }
 }
 
@@ -373,14 +269,4 @@ function opensSomething(before: View, after: View): boolean {
     before.messages.at(-1)?.parts.length !== after.messages.at(-1)?.parts.length ||
     before.approvals.length !== after.approvals.length
   );
-}
-
-/** The beginning of a text, without half a character at its end. */
-function cutAt(text: string, units: number): string {
-  return text.slice(0, units).replace(/[\uD800-\uDBFF]$/, "");
-}
-
-function sentMessage(order: Command): SentMessage {
-  const { id, parts } = order.d as { id: string; parts: { text?: string }[] };
-  return { id, text: parts.map((part) => part.text ?? "").join("\n") };
 }

@@ -1,22 +1,39 @@
 /**
  * Commands that must arrive: kept until they are acknowledged, over reloads too.
  *
+ *     waiting ── ack ──────────────► gone
+ *        │  ▲
+ *        │  └─ refused for what passes: sent again, with the same cmd_id
+ *        └─ a message refused for good ─► kept for its words, until the user takes them
+ *
  * They rest in `sessionStorage`, one list a session. Several views of one tab may
  * share a list; each changes only its own entries, and a command that two of them
  * send has one effect, since the server knows its `cmd_id`.
  */
 import type { Command } from "./connection";
 
+/** Why the server refused, as its ack says it. */
+export interface Refusal {
+  code: string;
+  message: string;
+  hint?: string | null;
+  /** It passes: the same command may be sent again. */
+  retryable?: boolean;
+}
+
+/** A command, and why it was refused for good if it was. */
+export type Entry = Command & { refused?: Refusal };
+
 type Store = Pick<Storage, "getItem" | "setItem" | "removeItem">;
 
 export class Outbox {
-  private entries: Command[] = [];
+  private entries: Entry[] = [];
   private key: string | null = null;
 
   constructor(private readonly store: Store | null = sessionStore()) {}
 
   /** Name the session; commands that an earlier page left behind join the list. */
-  open(session_id: string): Command[] {
+  open(session_id: string): Entry[] {
     this.key = `jupyter_agent:outbox:${session_id}`;
     const known = new Set(this.entries.map((entry) => entry.cmd_id));
     const left = this.load().filter((entry) => !known.has(entry.cmd_id));
@@ -30,9 +47,20 @@ export class Outbox {
     if (this.key !== null) this.save([...this.load(), command]);
   }
 
-  /** Forget an acknowledged command; tell what it was. */
-  settle(cmd_id: string): Command | undefined {
-    const command = this.entries.find((entry) => entry.cmd_id === cmd_id);
+  find(cmd_id: string): Entry | undefined {
+    return this.entries.find((entry) => entry.cmd_id === cmd_id);
+  }
+
+  /** Send this one no more, but keep what it said. */
+  keep(cmd_id: string, refused: Refusal): void {
+    const mark = (entry: Entry) => (entry.cmd_id === cmd_id ? { ...entry, refused } : entry);
+    this.entries = this.entries.map(mark);
+    if (this.key !== null) this.save(this.load().map(mark));
+  }
+
+  /** Forget a command; tell what it was. */
+  settle(cmd_id: string): Entry | undefined {
+    const command = this.find(cmd_id);
     if (command === undefined) return undefined;
     this.entries = this.entries.filter((entry) => entry.cmd_id !== cmd_id);
     this.save(this.load().filter((entry) => entry.cmd_id !== cmd_id));
@@ -41,10 +69,15 @@ export class Outbox {
 
   /** What is not acknowledged yet, oldest first. */
   get waiting(): readonly Command[] {
-    return this.entries;
+    return this.entries.filter((entry) => entry.refused === undefined);
   }
 
-  private load(): Command[] {
+  /** Every message, also what was refused. */
+  get messages(): readonly Entry[] {
+    return this.entries.filter((entry) => entry.type === "message.send");
+  }
+
+  private load(): Entry[] {
     if (this.key === null || this.store === null) return [];
     try {
       const entries = JSON.parse(this.store.getItem(this.key) ?? "[]") as unknown;
@@ -54,7 +87,7 @@ export class Outbox {
     }
   }
 
-  private save(entries: readonly Command[]): void {
+  private save(entries: readonly Entry[]): void {
     if (this.key === null || this.store === null) return;
     try {
       if (entries.length === 0) this.store.removeItem(this.key);

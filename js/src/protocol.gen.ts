@@ -559,11 +559,15 @@ export interface Ack {
 }
 /**
  * Code and sentence, as acks carry them.
+ *
+ * ``retryable``: the command is neither done nor on record, and will be taken once what is in its way has
+ * passed. A client keeps it, and sends it again under the same ``cmd_id``.
  */
 export interface ErrorInfo {
   code: string;
   message: string;
   hint?: string | null;
+  retryable: boolean;
 }
 export interface ErrorEvent {
   type: 'error';

@@ -162,6 +162,128 @@ describe("the outbox", () => {
     expect(road.last("message.send").cmd_id).toBe(cmd_id);
   });
 
+  const refusal = (order: Command, code: string, retryable: boolean) =>
+    ack(order, { status: "rejected", result: null, error: { code, message: `It is ${code}.`, retryable } });
+  const said = () => road.posted.filter((order) => order.type === "message.send");
+  const texts = () => said().map((order) => (order.d as { parts: { text: string }[] }).parts[0]?.text);
+
+  function reload(): void {
+    client.dispose();
+    road = new TestRoad();
+    client = new AgentClient(road, { outbox: new Outbox() });
+  }
+
+  test("a message refused for what passes is sent again with the same cmd_id, until it is taken", async () => {
+    follow();
+    let taken = false;
+    void client.send("Hello").then(() => {
+      taken = true;
+    });
+    for (let times = 1; times <= 5; times++) {
+      road.say(refusal(road.last("message.send"), "closing", true));
+      expect(client.sent.value).toMatchObject([{ text: "Hello", held: { code: "closing" } }]);
+      vi.advanceTimersByTime(60_000);
+      expect(said().length).toBeGreaterThan(times);
+    }
+    expect(taken).toBe(false);
+    road.say(ack(road.last("message.send")));
+    await vi.advanceTimersByTimeAsync(0);
+    expect(taken).toBe(true);
+    expect(new Set(said().map((order) => order.cmd_id)).size).toBe(1);
+    expect(sessionStorage.length).toBe(0);
+  });
+
+  test("while it is held it is not sent more often than patience says", () => {
+    follow();
+    void client.send("Hello");
+    for (let times = 0; times < 30; times++) {
+      const before = said().length;
+      road.say(refusal(road.last("message.send"), "store_unwritable", true));
+      vi.advanceTimersByTime(60_000);
+      expect(said().length - before).toBe(1);
+    }
+  });
+
+  test("a message refused for what passes survives a reload, and is sent when the road opens", () => {
+    follow();
+    void client.send("Hello");
+    const { cmd_id } = road.last("message.send");
+    road.say(refusal(road.last("message.send"), "closing", true));
+    reload();
+    expect(client.sent.value).toMatchObject([{ text: "Hello" }]);
+    road.open();
+    expect(road.last("message.send").cmd_id).toBe(cmd_id);
+    road.say(refusal(road.last("message.send"), "closing", true));
+    reload();
+    road.open();
+    expect(road.last("message.send").cmd_id).toBe(cmd_id);
+  });
+
+  test("what is held goes at once when the session comes back", () => {
+    follow();
+    void client.send("Hello");
+    road.say(refusal(road.last("message.send"), "store_unwritable", true));
+    const before = said().length;
+    road.say(recorder.transient("resync", { reason: "gap" }), ...opening(recorder, []));
+    expect(said()).toHaveLength(before + 1);
+  });
+
+  test("later messages stay behind one that is held", () => {
+    follow();
+    void client.send("First");
+    road.say(refusal(road.last("message.send"), "closing", true));
+    void client.send("Second");
+    vi.advanceTimersByTime(ACK_TIMEOUT_MS * 3);
+    expect(texts()).not.toContain("Second");
+    road.say(ack(road.last("message.send")));
+    expect(texts().at(-1)).toBe("Second");
+  });
+
+  test("a discarded message lets the next one go", () => {
+    follow();
+    void client.send("First");
+    road.say(refusal(road.last("message.send"), "closing", true));
+    void client.send("Second");
+    client.discard((road.last("message.send").d as { id: string }).id);
+    expect(texts().at(-1)).toBe("Second");
+    expect(client.sent.value).toMatchObject([{ text: "Second" }]);
+  });
+
+  test("a command other than a message is kept too, and its fault goes when it is taken", () => {
+    follow();
+    void client.setMode("plan");
+    road.say(refusal(road.last("session.set"), "closing", true));
+    expect(client.fault.value?.code).toBe("closing");
+    vi.advanceTimersByTime(60_000);
+    expect(road.posted.filter((order) => order.type === "session.set").length).toBeGreaterThan(1);
+    road.say(ack(road.last("session.set")));
+    expect(client.fault.value).toBeNull();
+  });
+
+  test("a message refused for good keeps its words over reloads, and is not sent again", () => {
+    follow();
+    void client.send("Hello");
+    road.say(refusal(road.last("message.send"), "queue_full", false));
+    reload();
+    expect(client.unsent.value).toMatchObject([{ text: "Hello", whole: true, why: { code: "queue_full" } }]);
+    expect(client.sent.value).toEqual([]);
+    road.open();
+    vi.advanceTimersByTime(ACK_TIMEOUT_MS * 3);
+    expect(said()).toEqual([]);
+    client.sendAgain(client.unsent.value[0]?.id as string);
+    expect(texts()).toEqual(["Hello"]);
+    expect(client.unsent.value).toEqual([]);
+  });
+
+  test("a message refused for good after a reload is given back", () => {
+    follow();
+    void client.send("Hello");
+    reload();
+    road.open();
+    road.say(refusal(road.last("message.send"), "queue_full", false));
+    expect(client.unsent.value).toMatchObject([{ text: "Hello" }]);
+  });
+
   test("nothing stays in storage after the acknowledgement", () => {
     follow();
     void client.send("Hello");
@@ -182,7 +304,7 @@ describe("saying", () => {
     expect(client.sent.value).toEqual([]);
   });
 
-  test("a refused message is taken back and the reason is told", async () => {
+  test("a message refused for good is given back with the reason", async () => {
     follow();
     const reply = client.send("Hello");
     road.say(
@@ -194,7 +316,7 @@ describe("saying", () => {
     );
     expect((await reply).status).toBe("rejected");
     expect(client.sent.value).toEqual([]);
-    expect(client.fault.value?.message).toBe("Not now.");
+    expect(client.unsent.value).toMatchObject([{ text: "Hello", why: { message: "Not now." } }]);
   });
 
   test("Stop names the running turn, and does nothing without one", () => {

@@ -173,23 +173,66 @@ describe("the composer", () => {
     expect(road.posted.at(-1)).toMatchObject({ type: "message.send", d: { deny_pending: true } });
   });
 
-  test("a refused message comes back into the box", async () => {
-    const { root, road, recorder, say } = await show(scene("rich"));
-    const box = type(root, "Hello");
-    await settled();
-    press(box, "Enter");
-    await settled();
-    const { cmd_id } = road.posted.at(-1) as { cmd_id: string };
-    await say(
-      recorder.transient("ack", {
-        cmd_id,
-        status: "rejected",
-        result: null,
-        error: { code: "busy", message: "Not now." },
-      }),
-    );
-    expect(box.value).toBe("Hello");
-    expect(root.textContent).toContain("Not now.");
+  describe("a message that is refused", () => {
+    const refused = { status: "rejected" as const, result: null };
+    const busy = { code: "busy", message: "Not now.", retryable: false };
+
+    /** Say something, have it refused, and have begun to write something else. */
+    async function refuse(error = busy) {
+      const shown = await show(scene("rich"));
+      const box = type(shown.root, "Hello");
+      await settled();
+      press(box, "Enter");
+      await settled();
+      type(shown.root, "What next?");
+      const order = shown.road.posted.at(-1) as { cmd_id: string; d: { id: string } };
+      await shown.say(shown.recorder.transient("ack", { cmd_id: order.cmd_id, ...refused, error }));
+      return { ...shown, box, order, unsent: () => shown.root.querySelector('[data-message-status="unsent"]') };
+    }
+
+    test("stays in sight, and leaves alone what is being written", async () => {
+      const { box, unsent } = await refuse();
+      expect(unsent()?.textContent).toContain("Hello");
+      expect(unsent()?.textContent).toContain("Not now.");
+      expect(box.value).toBe("What next?");
+    });
+
+    test("can be written on, behind what stands in the box", async () => {
+      const { root, box, unsent } = await refuse();
+      named(root, "Edit")?.click();
+      await painted();
+      expect(box.value).toBe("What next?\n\nHello");
+      expect(unsent()).toBeNull();
+    });
+
+    test("can be sent again, as a new message", async () => {
+      const { root, road, order, unsent } = await refuse();
+      named(root, "Retry")?.click();
+      await painted();
+      const again = road.posted.at(-1) as { cmd_id: string; type: string; d: { id: string; parts: object[] } };
+      expect(again.type).toBe("message.send");
+      expect(again.d.parts).toEqual([{ type: "text", text: "Hello" }]);
+      expect(again.cmd_id).not.toBe(order.cmd_id);
+      expect(again.d.id).not.toBe(order.d.id);
+      expect(unsent()).toBeNull();
+    });
+
+    test("can be discarded", async () => {
+      const { root, box, unsent } = await refuse();
+      named(root, "Discard")?.click();
+      await painted();
+      expect(unsent()).toBeNull();
+      expect(box.value).toBe("What next?");
+      expect(sessionStorage.length).toBe(0);
+    });
+
+    test("for what passes waits, and says why", async () => {
+      const { root, unsent } = await refuse({ code: "closing", message: "The session is closing.", retryable: true });
+      expect(unsent()).toBeNull();
+      expect(root.querySelector('[data-message-status="sending"]')?.textContent).toContain(
+        "Not sent yet. The session is closing.",
+      );
+    });
   });
 
   test("the mode switch asks for the other mode", async () => {
@@ -203,7 +246,7 @@ describe("the composer", () => {
     const plan = root.querySelector<HTMLInputElement>('[role=radiogroup] input[value="plan"]') as HTMLInputElement;
     const answer = (status: "accepted" | "rejected") => {
       const { cmd_id } = road.posted.at(-1) as { cmd_id: string };
-      const error = status === "rejected" ? { code: "busy", message: "Not now." } : null;
+      const error = status === "rejected" ? { code: "busy", message: "Not now.", retryable: false } : null;
       return say(recorder.transient("ack", { cmd_id, status, result: null, error }));
     };
     plan.click();
@@ -292,6 +335,8 @@ describe("what is too large for a frame", () => {
     await settled();
     press(box, "Enter");
     await vi.waitFor(() => expect(root.textContent).toContain("This message is too long"));
+    named(root, "Edit")?.click();
+    await painted();
     expect(box.value).toHaveLength(2_000_000);
     expect(road.posted.map((order) => order.type)).not.toContain("message.send");
   });

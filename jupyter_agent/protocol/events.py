@@ -112,11 +112,16 @@ class Resync:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorInfo:
-    """Code and sentence, as acks carry them."""
+    """Code and sentence, as acks carry them.
+
+    ``retryable``: the command is neither done nor on record, and will be taken once what is in its way has
+    passed. A client keeps it, and sends it again under the same ``cmd_id``.
+    """
 
     code: str
     message: str
     hint: str | None = None
+    retryable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@
                                                     COMMIT ───┴──► reply
 
 A command is never dropped in silence: whoever waits when the session goes is
-told why.
+told why. What was refused for a passing reason is not on record: the same command
+may come again.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Envelope:
 
 def rejected(cmd_id: str, error: AgentError) -> Ack:
     """Return the ack that says why not."""
-    info = ErrorInfo(code=error.code, message=error.message, hint=error.hint)
+    info = ErrorInfo(code=error.code, message=error.message, hint=error.hint, retryable=error.passing)
     return Ack(cmd_id=cmd_id, status="rejected", error=info)
 
 
@@ -124,6 +125,8 @@ class Inbox:
             await self._check_message_id(envelope.message_id)
             result = await self._decide(envelope)
         except AgentError as refused:
+            if refused.passing:
+                raise  # On record it would stay refused, however often it is sent again.
             self._settle(envelope, rejected(envelope.cmd_id, refused), None)
             return
         self._settle(envelope, Ack(cmd_id=envelope.cmd_id, status="accepted", result=result), envelope.message_id)

@@ -77,7 +77,7 @@ class Page(Stranger):
 
     def _acknowledged(self, ack: Json) -> None:
         cmd_id = ack["cmd_id"]
-        if ack["status"] == "rejected" and (ack.get("error") or {}).get("code") == "closing":
+        if ack["status"] == "rejected" and (ack.get("error") or {}).get("retryable"):
             return  # It will be said again.
         if cmd_id in self.outbox:
             del self.outbox[cmd_id]

@@ -7,7 +7,6 @@
  */
 import { useLayoutEffect, useRef } from "preact/hooks";
 import type { SendOptions } from "../client";
-import { accepted } from "../orders";
 import type { Turn } from "../protocol.gen";
 import { usePanel } from "./context";
 import { Icon } from "./icons";
@@ -35,9 +34,7 @@ export function Composer({ input }: { input: { current: HTMLTextAreaElement | nu
     draft.value = "";
     undo.value = null;
     area.current?.focus({ preventScroll: true });
-    void client.send(text.trim(), options).then((ack) => {
-      if (!accepted(ack)) draft.value ||= text; // give it back
-    });
+    void client.send(text.trim(), options); // refused, it stays in sight as not sent
   };
   const onKeyDown = (event: KeyboardEvent) => {
     // keyCode 229: Safari ends a composition before the Enter that confirmed it

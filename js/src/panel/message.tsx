@@ -1,6 +1,7 @@
 /** One entry of the transcript and its parts. */
 import type { ComponentChild } from "preact";
 import { useState } from "preact/hooks";
+import type { SentMessage } from "../client";
 import type { Approval, FilePart, Message, NoticePart, Part, ReasoningPart, TextPart, ToolPart } from "../protocol.gen";
 import { ApprovalCard } from "./approval-card";
 import { Unsupported } from "./display";
@@ -9,6 +10,7 @@ import { Markdown } from "./markdown-view";
 import { memo } from "./memo";
 import { MessageMenu } from "./message-menu";
 import { ToolCard } from "./tool-card";
+import { Held } from "./unsent";
 import { isCut, useWhole } from "./whole";
 
 interface MessageProps {
@@ -44,7 +46,8 @@ export const MessageView = memo(function MessageView({ message, approvals }: Mes
 });
 
 /** What the user said, before the server has it. */
-export function SentMessageView({ id, text }: { id: string; text: string }) {
+export function SentMessageView({ message }: { message: SentMessage }) {
+  const { id, text, held } = message;
   return (
     <article
       class="jp-agent-message"
@@ -56,6 +59,7 @@ export function SentMessageView({ id, text }: { id: string; text: string }) {
       <div data-part="text" class="jp-agent-part">
         <div class="jp-agent-said">{text}</div>
       </div>
+      {held ? <Held id={id} why={held} /> : null}
     </article>
   );
 }

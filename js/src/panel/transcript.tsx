@@ -8,6 +8,7 @@ import { Icon } from "./icons";
 import { MessageView, SentMessageView } from "./message";
 import { Outcome } from "./outcome";
 import { StickyScroll } from "./sticky-scroll";
+import { Unsent } from "./unsent";
 import { Working } from "./working";
 
 export function Transcript() {
@@ -15,11 +16,12 @@ export function Transcript() {
   const messages = useComputed(() => client.view.value.messages).value;
   const approvals = useComputed(() => client.view.value.approvals).value;
   const sent = client.sent.value;
+  const unsent = client.unsent.value;
   const status = client.status.value;
   const { scroller, column, following, follow } = useStickyScroll(messages[0]?.id);
   const known = new Set(messages.flatMap((message) => message.parts.map((part) => part.id)));
   const orphans = approvals.filter((approval) => !known.has(approval.part_id));
-  const empty = messages.length === 0 && sent.length === 0;
+  const empty = messages.length === 0 && sent.length === 0 && unsent.length === 0;
   return (
     <div class="jp-agent-transcript">
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
@@ -35,9 +37,12 @@ export function Transcript() {
           ))}
           {sent
             .filter(({ id }) => !messages.some((message) => message.id === id))
-            .map(({ id, text }) => (
-              <SentMessageView key={id} id={id} text={text} />
+            .map((message) => (
+              <SentMessageView key={message.id} message={message} />
             ))}
+          {unsent.map((message) => (
+            <Unsent key={message.id} message={message} />
+          ))}
           <Working />
           <Outcome />
         </div>

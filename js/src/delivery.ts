@@ -1,0 +1,308 @@
+/**
+ * What the user wants, on its way to the server.
+ *
+ *     send, order ─► outbox ─ post ─► ack: accepted ──────────► settled
+ *                      ▲                ├─ refused for what passes ─► held, sent again
+ *                      │                └─ refused for good ──┬─ a message ─► unsent
+ *                      └──────────── sendAgain ◄──────────────┘  another ───► a fault
+ *
+ * Messages arrive in the order in which they were said: while one is held, later
+ * ones stay behind it.
+ */
+import { type Signal, signal } from "@preact/signals";
+import { type Connection, command, newId } from "./connection";
+import { Backoff } from "./connections/backoff";
+import { uploadText } from "./connections/page";
+import { type Entry, Outbox, type Refusal } from "./outbox";
+import type { Ack, AgentCommand, SentFile, SentText, WhenBusy } from "./protocol.gen";
+import type { View } from "./view";
+
+export const ACK_TIMEOUT_MS = 5_000;
+const REQUEST_TIMEOUT_MS = 20_000;
+/** A command around its text. */
+const ENVELOPE_BYTES = 1024;
+const BEGINNING = 500;
+const MESSAGE_FILE = "message.txt";
+const REFUSED: Refusal = { code: "rejected", message: "The server refused that." };
+
+/** A message that left the composer and isn't in the transcript or the queue yet. */
+export interface SentMessage {
+  id: string;
+  text: string;
+  /** Why the server hasn't taken it so far; it is sent again. */
+  held?: Fault;
+}
+
+/** A message that was refused for good. */
+export interface UnsentMessage {
+  id: string;
+  text: string;
+  /** Whether `text` is all of it, so that it can be written on. */
+  whole: boolean;
+  why: Fault;
+}
+
+/** Something to tell the user that isn't part of the session. */
+export type Fault = Refusal;
+
+/** What becomes of a message while a turn runs. */
+export interface SendOptions {
+  when_busy?: WhenBusy;
+  /** Deny what waits for an answer; the model reads this message instead. */
+  deny_pending?: boolean;
+}
+
+export type AckBody = Pick<Ack, "cmd_id" | "status"> & Partial<Ack>;
+
+interface Said extends SendOptions {
+  id: string;
+  parts: (SentText | SentFile)[];
+}
+
+export class Delivery {
+  readonly sent = signal<readonly SentMessage[]>([]);
+  readonly unsent = signal<readonly UnsentMessage[]>([]);
+
+  private readonly held = new Map<string, Fault>();
+  private readonly patience = new Backoff();
+  private readonly postedAt = new Map<string, number>();
+  private readonly replies = new Map<string, (ack: AckBody) => void>();
+  /** The words of messages that go up as a file, by message. */
+  private readonly longTexts = new Map<string, string>();
+  private heldTimer: ReturnType<typeof setTimeout> | undefined;
+  private readonly resendTimer = setInterval(() => this.resend(), ACK_TIMEOUT_MS);
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly fault: Signal<Fault | null>,
+    private readonly frameBytes: () => number,
+    private readonly outbox = new Outbox(),
+  ) {}
+
+  dispose(): void {
+    clearInterval(this.resendTimer);
+    clearTimeout(this.heldTimer);
+  }
+
+  // -- in -------------------------------------------------------------------------
+
+  /** Say something. Shown at once; resolves when the server has it, or refuses it for good: see `unsent`. */
+  send(text: string, options: SendOptions = {}): Promise<AckBody> {
+    const id = newId("msg");
+    if (this.tooLong(text)) return this.sendAttached(id, text, options);
+    return this.say({ ...options, id, parts: [{ type: "text", text }] });
+  }
+
+  /** Send what must arrive: it stays in the outbox until it is taken, or refused for good. */
+  order(type: AgentCommand["type"], d: object = {}): Promise<AckBody> {
+    const order = command(type, d);
+    const behind = isMessage(order) && this.outbox.waiting.some((entry) => isMessage(entry) && this.isHeld(entry));
+    this.outbox.add(order);
+    const reply = new Promise<AckBody>((resolve) => this.replies.set(order.cmd_id, resolve));
+    if (!behind) this.post(order);
+    return reply;
+  }
+
+  /** Ask once; null when no answer comes. */
+  request(type: string, d: object): Promise<AckBody | null> {
+    const order = command(type, d);
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        this.replies.delete(order.cmd_id);
+        resolve(null);
+      }, REQUEST_TIMEOUT_MS);
+      this.replies.set(order.cmd_id, (ack) => {
+        clearTimeout(timer);
+        resolve(ack);
+      });
+      this.connection.post(order);
+    });
+  }
+
+  /** Say once more what was refused for good. */
+  sendAgain(id: string): void {
+    const order = this.orderOf(id);
+    const message = this.discard(id);
+    if (message === undefined) return;
+    const { id: _, parts, ...options } = (order?.d ?? { id, parts: [] }) as Said;
+    if (message.whole) void this.send(message.text, options);
+    else void this.say({ ...options, id: newId("msg"), parts }, message.text);
+  }
+
+  /** Forget a message that the server hasn't taken; tell what it was. */
+  discard(id: string): UnsentMessage | undefined {
+    const message = this.unsent.peek().find((unsent) => unsent.id === id);
+    this.unsent.value = this.unsent.peek().filter((unsent) => unsent.id !== id);
+    this.sent.value = this.sent.peek().filter((sent) => sent.id !== id);
+    this.longTexts.delete(id);
+    const order = this.orderOf(id);
+    if (order !== undefined) {
+      this.outbox.settle(order.cmd_id);
+      this.settled(order.cmd_id);
+    }
+    return message;
+  }
+
+  private say(said: Said, text = textOf(said)): Promise<AckBody> {
+    if (!this.longTexts.has(said.id)) this.sent.value = [...this.sent.peek(), { id: said.id, text }];
+    return this.order("message.send", { when_busy: "queue", ...said });
+  }
+
+  private tooLong(text: string): boolean {
+    const limit = this.frameBytes() - ENVELOPE_BYTES;
+    if (text.length * 6 <= limit) return false; // even if each character had to be escaped
+    return new TextEncoder().encode(JSON.stringify(text)).length > limit;
+  }
+
+  /** A text over the limit of a frame goes up as a file, and its beginning with it. */
+  private async sendAttached(id: string, text: string, options: SendOptions): Promise<AckBody> {
+    const beginning = `${cutAt(text, BEGINNING)}…\n\n[The whole message is attached: ${MESSAGE_FILE}]`;
+    this.sent.value = [...this.sent.peek(), { id, text: beginning }];
+    this.longTexts.set(id, text);
+    try {
+      const { page, session_id } = this.connection;
+      const session = session_id.peek();
+      if (!page || session === null) throw new Error("This message is too long to be sent from here.");
+      const file = await uploadText(page, session, MESSAGE_FILE, text);
+      return await this.say({ ...options, id, parts: [{ type: "text", text: beginning }, file] });
+    } catch (error) {
+      const why = { code: "too_large", message: (error as Error).message, hint: "Shorten it, or save it as a file." };
+      this.giveBack({ id, text, whole: true, why });
+      return { cmd_id: id, status: "rejected", error: { ...why, retryable: false } };
+    }
+  }
+
+  // -- out ------------------------------------------------------------------------
+
+  /** The road is open, or leads to the session again. */
+  resume(): void {
+    clearTimeout(this.heldTimer);
+    this.heldTimer = undefined;
+    this.resend(true);
+  }
+
+  /** The session is live again: what it refused meanwhile may go now. */
+  resumeHeld(): void {
+    if (this.held.size > 0) this.resume();
+  }
+
+  /** The session's name is known: take up what an earlier page left behind. */
+  open(session_id: string): void {
+    const left = this.outbox.open(session_id);
+    const messages = left.filter((order) => isMessage(order));
+    const sent = messages.filter((order) => !order.refused).map(({ d }) => ({ id: (d as Said).id, text: textOf(d) }));
+    if (sent.length > 0) this.sent.value = [...sent, ...this.sent.peek()];
+    for (const order of messages) if (order.refused) this.refusedMessage(order, order.refused);
+    if (left.length > 0) this.resume();
+  }
+
+  private resend(now = false): void {
+    if (this.connection.status.peek().state !== "connected") return;
+    const due = Date.now() - ACK_TIMEOUT_MS + 50;
+    let behind = false;
+    for (const order of this.outbox.waiting) {
+      if (isMessage(order) && behind) continue;
+      behind ||= isMessage(order) && this.isHeld(order);
+      // What is held has a timer of its own.
+      if (!now && (this.isHeld(order) || (this.postedAt.get(order.cmd_id) ?? 0) > due)) continue;
+      this.post(order);
+    }
+  }
+
+  private post(order: Entry): void {
+    this.postedAt.set(order.cmd_id, Date.now());
+    this.connection.post(order);
+  }
+
+  private isHeld(order: Entry): boolean {
+    return this.held.has(order.cmd_id);
+  }
+
+  private orderOf(message_id: string): Entry | undefined {
+    return this.outbox.messages.find((order) => (order.d as Said).id === message_id);
+  }
+
+  // -- answers --------------------------------------------------------------------
+
+  /** Take an answer. */
+  acknowledged(ack: AckBody): void {
+    const order = this.outbox.find(ack.cmd_id);
+    if ((ack.original ?? ack.status) === "rejected") {
+      const why = ack.error ?? REFUSED;
+      if (why.retryable && order !== undefined) {
+        this.hold(order, why);
+        return;
+      }
+      if (order !== undefined) this.refused(order, why);
+    } else this.outbox.settle(ack.cmd_id);
+    const reply = this.replies.get(ack.cmd_id);
+    this.settled(ack.cmd_id);
+    reply?.(ack);
+  }
+
+  /** Not now: it stays, and is sent again after a while, or when the road or the session is back. */
+  private hold(order: Entry, why: Fault): void {
+    this.held.set(order.cmd_id, why);
+    if (isMessage(order)) {
+      const { id } = order.d as Said;
+      this.sent.value = this.sent.peek().map((sent) => (sent.id === id ? { ...sent, held: why } : sent));
+    } else this.fault.value = why;
+    this.heldTimer ??= setTimeout(() => this.resume(), this.patience.next());
+  }
+
+  private refused(order: Entry, why: Fault): void {
+    if (isMessage(order)) {
+      this.outbox.keep(order.cmd_id, why);
+      this.refusedMessage(order, why);
+      return;
+    }
+    this.outbox.settle(order.cmd_id);
+    const late = order.type === "turn.stop" || order.type === "approval.answer"; // somebody was faster
+    if (!late) this.fault.value = why;
+  }
+
+  private refusedMessage(order: Entry, why: Fault): void {
+    const { id, parts } = order.d as Said;
+    const long = this.longTexts.get(id);
+    const whole = long !== undefined || parts.every((part) => part.type === "text");
+    this.giveBack({ id, text: long ?? textOf(order.d), whole, why });
+  }
+
+  private giveBack(message: UnsentMessage): void {
+    this.sent.value = this.sent.peek().filter((sent) => sent.id !== message.id);
+    this.unsent.value = [...this.unsent.peek(), message];
+  }
+
+  /** Nothing more comes of this command; what stayed behind it goes on. */
+  private settled(cmd_id: string): void {
+    this.postedAt.delete(cmd_id);
+    this.replies.delete(cmd_id);
+    const why = this.held.get(cmd_id);
+    if (why === undefined) return;
+    this.held.delete(cmd_id);
+    this.patience.reset();
+    if (this.fault.peek() === why) this.fault.value = null;
+    this.resume();
+  }
+
+  /** What the view shows needs no stand-in any more. */
+  seen(view: View): void {
+    const sent = this.sent.peek();
+    const isThere = ({ id }: SentMessage) =>
+      view.messages.some((message) => message.id === id) || view.queue.some((item) => item.message_id === id);
+    if (sent.some(isThere)) this.sent.value = sent.filter((message) => !isThere(message));
+  }
+}
+
+function isMessage(order: Entry): boolean {
+  return order.type === "message.send";
+}
+
+function textOf(said: object): string {
+  return (said as { parts: { text?: string }[] }).parts.map((part) => part.text ?? "").join("\n");
+}
+
+/** The beginning of a text, without half a character at its end. */
+function cutAt(text: string, units: number): string {
+  return text.slice(0, units).replace(/[\uD800-\uDBFF]$/, "");
+}
