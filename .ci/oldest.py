@@ -16,7 +16,8 @@ VENV = ROOT / ".venvs" / "oldest"
 
 def main() -> int:
     python = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    environment = os.environ | {"HATCH_JUPYTER_BUILDER_SKIP_NPM": "1"}
+    # Old versions warn about what their successors have changed long ago: that is not ours to mend.
+    environment = os.environ | {"HATCH_JUPYTER_BUILDER_SKIP_NPM": "1", "PYTHONWARNINGS": "ignore"}
     run(environment, sys.executable, "-m", "pip", "install", "--quiet", "uv")
     run(environment, sys.executable, "-m", "uv", "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV))
     install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(python)]
@@ -24,7 +25,6 @@ def main() -> int:
     run(environment, str(python), ".ci/link.py")
     chromium = subprocess.run([sys.executable, "tests/chromium.py"], cwd=ROOT, stdout=subprocess.PIPE, check=True)
     environment |= {"CHROMIUM": chromium.stdout.decode().strip()}
-    # Old versions warn about what their successors have changed long ago: that is not ours to mend.
     pytest = [str(python), "-m", "pytest", "-W", "default", *sys.argv[1:]]
     return subprocess.call(pytest, cwd=ROOT, env=environment)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -29,7 +31,9 @@ IDLE_S = 0.5
 DOWN_S = 3.0
 """How long the server of the restart is away."""
 JS = Path(__file__).parents[2] / "js"
-NODE = Path(sys.executable).with_name("node")
+NODE = Path(
+    shutil.which("node", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])) or "node"
+)
 
 Say = Callable[[str], None]
 

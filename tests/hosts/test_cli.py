@@ -45,7 +45,12 @@ class Done:
 async def agent(*arguments: str, stdin: str = "", **variables: str) -> Done:
     """Run a command."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("ANTHROPIC", "JUPYTER"))}
-    environment |= {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "JUPYTER_PLATFORM_DIRS": "1", **variables}
+    environment |= {
+        "PYTHONPATH": str(ROOT),
+        "PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS", "error"),
+        "JUPYTER_PLATFORM_DIRS": "1",
+        **variables,
+    }
 
     def run() -> Done:
         done = subprocess.run(

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 import subprocess
 import sys
 import uuid
@@ -21,7 +23,9 @@ from jupyter_agent.protocol.fold import Gap, View, empty, fold
 
 Json = dict[str, Any]
 JS = Path(__file__).parents[2] / "js"
-NODE = Path(sys.executable).with_name("node")
+NODE = Path(
+    shutil.which("node", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])) or "node"
+)
 
 
 class Node:
