@@ -6,6 +6,7 @@ deletion: one rename, whatever the state of what is in it.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from .profile import Profile
 from .store import SessionStore
 
 TRASH = "trash"
+_HALF_MADE_MS = 3_600_000
 
 
 class Trash:
@@ -25,6 +27,7 @@ class Trash:
     def __init__(self, data_dir: Path, window_s: float, profile: Profile = "local") -> None:
         self._profile: Profile = profile
         self._dir = data_dir / TRASH
+        self._sessions = data_dir / "sessions"
         self._window_ms = int(window_s * 1000)
 
     def put(self, folder: Path, now: int) -> None:
@@ -57,6 +60,11 @@ class Trash:
             if at + self._window_ms <= now:
                 shutil.rmtree(path, ignore_errors=True)
                 gone += not path.exists()
+        for half in self._sessions.glob(".ses_*"):
+            # A copy that a crash left half made: nobody's, unless it is being made just now.
+            with contextlib.suppress(OSError):
+                if half.stat().st_mtime * 1000 + _HALF_MADE_MS <= now:
+                    shutil.rmtree(half, ignore_errors=True)
         return gone
 
     def _entries(self) -> Iterator[tuple[str, int, Path]]:

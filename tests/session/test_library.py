@@ -76,8 +76,12 @@ async def test_a_session_deleted_long_ago_does_not_come_back(model_server: Model
     async with hosting(model_server, tmp_path, undo_delete_s=600.0) as host:
         session = await host.create()
         await host.delete(session.id)
+        half = tmp_path / "data" / "sessions" / ".ses_0123456789abcdef0123"
+        half.mkdir()
         assert await host.library.purge_trash() == 0
-        assert await host.library.purge_trash(now=session.created_at + 3_600_000) == 1
+        assert half.exists()
+        assert await host.library.purge_trash(now=session.created_at + 3_700_000) == 1
+        assert not half.exists()
         with pytest.raises(SessionNotFound):
             await host.undelete(session.id)
         with pytest.raises(SessionNotFound):
