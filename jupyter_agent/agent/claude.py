@@ -156,6 +156,22 @@ class ClaudeModel:
                 yield RetryNotice(code=fault.code, text=text, delay=delay)
             await asyncio.sleep(delay)
 
+    async def say(self, request: ModelRequest, *, max_tokens: int) -> str:
+        """Answer a small question at once, with neither tools nor retries. Raises ``ModelError``."""
+        try:
+            sdk = await self._sdk()
+            parameters: dict[str, Any] = {**self._parameters(sdk, request), "max_tokens": max_tokens}
+            for name in ("thinking", "cache_control", "output_config"):
+                parameters.pop(name, None)
+            try:
+                create: Any = sdk.client.messages.create  # Its overloads want to know about streaming.
+                message = await create(**parameters)
+            except Exception as error:
+                raise _Failed(self._classify(sdk, error, Reading(), request.model)) from error
+        except _Failed as failed:
+            raise failed.fault.error from failed
+        return "".join(str(block.text) for block in message.content if block.type == "text")
+
     # -- one attempt ---------------------------------------------------------------
 
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:

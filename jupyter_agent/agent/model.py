@@ -166,6 +166,10 @@ class Model(Protocol):
         """Ask one step. Close the generator to cut the connection."""
         ...
 
+    async def say(self, request: ModelRequest, *, max_tokens: int) -> str:
+        """Answer a small question at once, with neither tools nor retries. Raises ``ModelError``."""
+        ...
+
     async def list_models(self) -> list[ModelInfo]:
         """Return the models on offer, the endpoint's own list where it has one."""
         ...

@@ -67,7 +67,7 @@ from ..protocol.plain import to_plain
 from ..store import reading
 from ..store.store import SessionStore
 from ..store.writes import PutMeta, PutSession, Write
-from . import approvals, branches, ending, queueing, recovery, sending, tasks
+from . import approvals, branches, ending, naming, queueing, recovery, sending, tasks
 from .catching_up import what_was_missed
 from .connection import Connection
 from .inbox import Envelope, Inbox, rejected
@@ -121,6 +121,7 @@ class SessionActor:
         self._inbox = Inbox(session_id, self.journal, self._decide)
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn_task: asyncio.Task[None] | None = None
+        self._naming: asyncio.Task[None] | None = None
         self.stopping = False
         self.leaving = False
         self.used_at = asyncio.get_running_loop().time()
@@ -161,6 +162,8 @@ class SessionActor:
         """Commit, close the database, end. Whoever still asks is told ``why``."""
         self.leaving = True
         self._inbox.stop(why)
+        if self._naming is not None:
+            self._naming.cancel()  # A name is worth no waiting.
         if self._turn_task is not None:
             self._turn_task.cancel()
         await asyncio.gather(*self._tasks, *filter(None, [self._turn_task]), return_exceptions=True)
@@ -389,6 +392,8 @@ class SessionActor:
             tasks.after_turn(self, ended.id, outcome)
         queueing.after_turn(self, outcome, resume=resume_queue)
         self.put_facts()
+        if naming.wanted(self, outcome):
+            self._naming = self.spawn(naming.name(self))
 
     def put_facts(self) -> None:
         """Keep the session's own row true."""
@@ -433,6 +438,8 @@ class SessionActor:
         if if_rev is not None and if_rev != self.state.session.rev:
             raise CommandRejected("The session has changed meanwhile.", code="stale")
         self.patch(patch)
+        if "title" in patch:
+            self.journal.record(writes=[naming.titled(self.state, "user")])
         if patch.get("mode") == "build":
             tasks.leave_plan(self)
         if patch.get("mode") == "plan":

@@ -166,7 +166,7 @@ def _forget(conn: sqlite3.Connection) -> reading.Wire | None:
     """Drop what is the original's alone; return how the last turn ended, if the copy has that turn."""
     for table in ("commands", "events", "segments", "queue", "jobs"):
         conn.execute(f"DELETE FROM {table}")
-    conn.execute("DELETE FROM meta WHERE key IN ('queue', 'grants', 'owner')")
+    conn.execute("DELETE FROM meta WHERE key IN ('queue', 'grants', 'titled_by', 'owner')")
     conn.execute("UPDATE tasks SET status='pending', turn_id=NULL WHERE status='running'")
     row = conn.execute("SELECT value FROM meta WHERE key='last_outcome'").fetchone()
     outcome = json.loads(row[0]) if row else None

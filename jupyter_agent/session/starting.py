@@ -13,7 +13,8 @@ from ..agent.repair import GO_ON_LATER, GO_ON_STEPS
 from ..protocol.content import Message, Mode, Trigger, Turn
 from ..protocol.events import MessageAdded, Notice, SessionUpdated, TurnEnded, TurnStarted
 from ..protocol.ids import new_id, now_ms
-from ..store.writes import PutBlocks
+from ..store.writes import PutBlocks, Write
+from . import naming
 from .large import cut_message
 from .said import CUT_FILE, reads_cut, title_of
 
@@ -68,12 +69,14 @@ def start_turn(
     )
     note = {"type": "text", "text": context_note(actor, turn.mode, lines)}
     blocks = PutBlocks(turn_id=turn_id, step=0, ord=0, role="user", content=[*said, note])
+    writes: list[Write] = [blocks]
     events: list[Any] = [MessageAdded(message=said_by_user), TurnStarted(turn=turn), MessageAdded(message=answer)]
     if not state.session.title and (title := title_of(parts)):
         events.append(SessionUpdated(patch={"title": title}, rev=state.session.rev + 1))
+        writes.append(naming.titled(state, "words"))
     if reads_cut(said):
         events.append(Notice(level="warning", code="attachment_cut", text=CUT_FILE))
-    actor.journal.record(*events, writes=[blocks], full=True, then=actor.run_when_stored)
+    actor.journal.record(*events, writes=writes, full=True, then=actor.run_when_stored)
     actor.put_facts()
 
 

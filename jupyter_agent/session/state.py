@@ -110,6 +110,9 @@ class State:
     queue: list[QueueItem] = field(default_factory=list[QueueItem])
     paused: bool = False
     queue_rev: int = 0
+    titled_by: str | None = None
+    """Whose the title is: ``words``, ``model`` or ``user``."""
+    title_tries: int = 0
     head: str | None = None
     """The branch's last message; whoever removes messages says which it is then."""
     approvals: dict[str, Approval] = field(default_factory=dict[str, Approval])
@@ -143,6 +146,7 @@ class State:
             paused=snap["paused"],
             queue_rev=loaded.queue_rev,
             head=loaded.head,
+            titled_by=loaded.titled_by,
             approvals={a["id"]: codec.decode_approval(a) for a in snap["approvals"]},
             tasks={t["id"]: codec.decode_task(t) for t in snap["tasks"]},
             last_outcome=codec.decode_outcome(snap["last_outcome"]) if snap["last_outcome"] else None,

@@ -68,6 +68,7 @@ class Loaded:
     held_turn: str | None
     start_next: str | None
     jobs: list[Job]
+    titled_by: str | None
     head: str | None
     """The branch's last message."""
 
@@ -109,6 +110,7 @@ def load(conn: sqlite3.Connection, blobs: Blobs) -> Loaded:
         held_turn=_meta(conn, "held_turn"),
         start_next=_meta(conn, "start_next"),
         jobs=_jobs(conn),
+        titled_by=_meta(conn, "titled_by"),
         head=head[0] if head else None,
     )
 

@@ -22,7 +22,7 @@ DATA = 'import pandas as pd\n\ndf = pd.DataFrame({"price": [10.0, 20.5, 40.0], "
 
 @pytest_asyncio.fixture
 async def road(tmp_path: Path) -> AsyncIterator[MemoryRoad]:
-    settings = Settings(data_dir=tmp_path / "data", model="demo")
+    settings = Settings(data_dir=tmp_path / "data", model="demo", auto_title=False)
     model = demo_model(settings, tokens_per_s=0)
     workspace = DiskWorkspace(tmp_path, settings)
     host = SessionHost(settings, workspace=workspace, model=model, toolbox=Toolbox(settings))

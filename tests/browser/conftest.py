@@ -61,6 +61,7 @@ def lab(claude: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "--AgentExtension.demo=False",
         f"--AgentExtension.base_url={claude.url}",
         f"--AgentExtension.api_key_file={key_file}",
+        "--AgentExtension.auto_title=False",
     )
     yield lab
     lab.close()

@@ -48,7 +48,9 @@ def jupyter(claude: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest_asyncio.fixture
 async def host(claude: ModelServer, tmp_path: Path) -> AsyncIterator[SessionHost]:
     """A session host in this process, over notebooks on disk."""
-    settings = Settings(data_dir=tmp_path / "data", base_url=claude.url, api_key=claude.key, idle_s=0.2)
+    settings = Settings(
+        data_dir=tmp_path / "data", base_url=claude.url, api_key=claude.key, idle_s=0.2, auto_title=False
+    )
     model = ClaudeModel(settings)
     workspace = DiskWorkspace(tmp_path, settings)
     host = SessionHost(settings, workspace=workspace, model=model, toolbox=Toolbox(settings, lambda: [claude.key]))

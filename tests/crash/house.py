@@ -82,7 +82,7 @@ class House:
 async def live(wish: Json) -> None:
     """Live one life."""
     reader, writer = await asyncio.open_unix_connection(wish["socket"], limit=LINE_BYTES)
-    settings = Settings(**{**wish["settings"], "data_dir": Path(wish["settings"]["data_dir"])})
+    settings = Settings(**{"auto_title": False, **wish["settings"], "data_dir": Path(wish["settings"]["data_dir"])})
     model = ClaudeModel(settings)
     workspace = DiskWorkspace(Path(wish["notebooks"]), settings)
     host = SessionHost(settings, workspace=workspace, model=model, toolbox=Toolbox(settings))

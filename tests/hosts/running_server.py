@@ -79,6 +79,8 @@ class RunningServer:
                 f"--IdentityProvider.token={TOKEN}",
                 f"--ServerApp.jpserver_extensions={enabled!r}",
                 *([] if any("demo" in option for option in options) else ["--AgentExtension.demo=True"]),
+                # A name would come at any time, and be one request more: whoever wants it says so.
+                *([] if any("auto_title" in option for option in options) else ["--AgentExtension.auto_title=False"]),
                 *options,
             ],
             env=environment,

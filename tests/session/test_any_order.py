@@ -133,6 +133,7 @@ class AnyOrder(RuleBasedStateMachine):
             idle_s=0.01,
             max_steps=4,
             max_cuts=1,
+            auto_title=False,
         )
         self.model = ClaudeModel(chosen)
         self.workspace = DiskWorkspace(self.folder, chosen)

@@ -30,7 +30,13 @@ async def hosting(
     model_server: ModelServer, folder: Path, *, clock: Clock | None = None, **settings: Any
 ) -> AsyncGenerator[SessionHost, None]:
     """A host over one folder; leaving it is the server's orderly end."""
-    chosen = Settings(data_dir=folder / "data", base_url=model_server.url, api_key=model_server.key, idle_s=0.05)
+    chosen = Settings(
+        data_dir=folder / "data",
+        base_url=model_server.url,
+        api_key=model_server.key,
+        idle_s=0.05,
+        auto_title=False,
+    )
     chosen = replace(chosen, **settings)
     model, workspace = ClaudeModel(chosen), DiskWorkspace(folder, chosen)
     host = SessionHost(chosen, workspace=workspace, model=model, toolbox=Toolbox(chosen), clock=clock)

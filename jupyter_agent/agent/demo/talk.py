@@ -109,6 +109,19 @@ def read_talk(body: Json) -> Talk:
     return Talk(ask=ask, mode=mode, results=results, tools=_tools(body.get("tools") or []))
 
 
+_ASKED = re.compile(r"The user asked:\n(.*?)\n\nThe assistant answered:", re.S)
+_NAME_WORDS = 6
+
+
+def name_of(body: Json) -> str:
+    """Return a name for the conversation that a request tells of: what was asked, in few words."""
+    text = "".join(str(b.get("text", "")) for m in body.get("messages", []) for b in _blocks(m.get("content")))
+    asked = _ASKED.search(text)
+    words = re.findall(r"[^\s.,;:!?\"'()]+", asked.group(1) if asked else text)[:_NAME_WORDS]
+    name = " ".join(words)
+    return name[:1].upper() + name[1:] if name else "Demo"
+
+
 def _blocks(content: Json) -> list[Json]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else list(content or [])
 

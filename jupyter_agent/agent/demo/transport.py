@@ -14,7 +14,7 @@ import httpx2
 
 from ..claude import DEMO_ID
 from .jobs import next_moves
-from .talk import Call, Move, Say, Think, read_talk
+from .talk import Call, Move, Say, Think, name_of, read_talk
 
 Json = Any
 
@@ -51,9 +51,10 @@ class DemoTransport(httpx2.AsyncBaseTransport):
                 return httpx2.Response(404, headers=headers, json={"type": "error", "error": error})
 
     def _answer(self, body: Json, headers: dict[str, str]) -> httpx2.Response:
-        moves = next_moves(read_talk(body))
         if not body.get("stream"):
-            return httpx2.Response(200, headers=headers, json=_message([_block(move) for move in moves]))
+            # Only a name for the conversation is asked for in one piece.
+            return httpx2.Response(200, headers=headers, json=_message([_block(Say(name_of(body)))]))
+        moves = next_moves(read_talk(body))
         headers["content-type"] = "text/event-stream; charset=utf-8"
         return httpx2.Response(200, headers=headers, stream=_Paced(moves, self._tokens_per_s))
 
