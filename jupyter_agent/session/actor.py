@@ -199,7 +199,7 @@ class SessionActor:
         for frame, count in frames_of(self.id, self.state.ep, wires, limit):
             self._emit(events[first : first + count], frame)
             first += count
-        if any(not recorded.event.tag.startswith("part.") for recorded in events):
+        if any(recorded.event.tag != "part.delta" for recorded in events):
             self._changed(self, events)
 
     def hint(self, frame_event: Any) -> None:
