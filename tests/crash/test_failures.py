@@ -10,19 +10,23 @@ its promises; a test adds what its failure is about.
 from __future__ import annotations
 
 import ast
+import asyncio
 import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from tests.hosts.running_server import RunningServer
 from tests.model_server import ModelServer, Reply, Request, Stall, Text, ToolUse
 
 from . import talk
 from .ordeal import Fate, Ordeal, Report, new_notebook, talking
 from .places import ForkedHost, Zygote
-from .user import User
+from .user import Page, User
 
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[1]
@@ -55,6 +59,9 @@ ELSEWHERE = {
     ),
     "j4, a full disk": "session/test_damage.py::test_a_full_disk_is_told_and_the_turn_goes_on_once_there_is_room",
     "j4, a network disk": "session/test_two_servers.py::test_on_a_network_a_living_owner_is_known_by_its_heartbeat",
+    "j5, idle sessions hold nothing": (
+        "session/test_hibernation.py::test_sessions_that_sleep_hold_neither_files_nor_threads_nor_tasks"
+    ),
     "j6, surfaces agree": (
         "conversations/test_conversation.py::test_a_second_view_is_told_the_story_the_first_one_saw"
     ),
@@ -105,6 +112,57 @@ def wishes_answered_once(user: User) -> None:
     asked = [m["id"] for m in user.view["messages"] if m["role"] == "user"]
     answered = [m["parent_id"] for m in user.view["messages"] if m["role"] == "assistant"]
     assert asked == answered == list(user.ids.values())
+
+
+async def test_j5_a_hundred_views_come_back_at_once_to_a_restarted_server_and_leave_nothing_behind(
+    tmp_path: Path,
+) -> None:
+    per_session, idle = 10, "--AgentExtension.idle_s=0.5"
+    server = await asyncio.to_thread(RunningServer, tmp_path, idle)
+    try:
+        ids = [await server.new_session() for _ in range(10)]
+        views: list[tuple[str, Page]] = []
+        async with AsyncExitStack() as stack:
+            for session_id in per_session * ids:
+                views.append((session_id, await _looking(stack, server, session_id, Page())))  # noqa: PERF401 -- one after the other
+            for session_id, view in views[: len(ids)]:
+                view.give("message.send", id=f"msg_{session_id}", parts=[{"type": "text", "text": "hello"}])
+            for _, view in views:
+                await view.event("turn.started")
+            server.process.kill()  # in the middle of ten turns
+        await asyncio.to_thread(server.stop)
+        server = await asyncio.to_thread(RunningServer, tmp_path, idle)
+        process = psutil.Process(server.process.pid)
+        await server.new_session()
+        before = _descriptors(process)
+        async with AsyncExitStack() as stack:
+            await asyncio.gather(*(_looking(stack, server, session_id, view) for session_id, view in views))
+            for session_id, view in views:
+                await view.event("turn.ended", outcome="completed")
+                assert view.fault is None
+                assert [m["id"] for m in view.view["messages"] if m["role"] == "user"] == [f"msg_{session_id}"]
+            stories = {session_id: {str(v.view["messages"]) for s, v in views if s == session_id} for session_id in ids}
+            assert {len(story) for story in stories.values()} == {1}, "two views of one session tell two stories"
+            assert _descriptors(process) > before
+        async with asyncio.timeout(60):
+            while _descriptors(process) > before:  # noqa: ASYNC110 -- sleep is by design invisible from outside
+                await asyncio.sleep(0.05)
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+async def _looking(stack: AsyncExitStack, server: RunningServer, session_id: str, view: Page) -> Page:
+    """Let a view follow a session over a socket of its own, from where it was."""
+    socket = await stack.enter_async_context(server.view(session_id))
+    socket.listeners.append(view.hear)
+    view.lose()
+    view.come_back(socket.send)
+    await view.up_to_date.wait()
+    return view
+
+
+def _descriptors(process: psutil.Process) -> int:
+    return process.num_fds() if hasattr(process, "num_fds") else process.num_handles()
 
 
 @forked

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from jupyter_agent.session.permissions import input_hash
-from jupyter_agent.store.marks import marked
+from jupyter_agent.store.marks import mark, marked
 from tests.model_server import Gate, HttpError, ModelServer, Reply, Text, Think, ToolUse
 from tests.roads import write_notebook
 from tests.session.test_host import hosting, viewing
@@ -412,3 +412,20 @@ async def test_a_history_that_is_refused_is_sent_plainer_until_it_is_taken(
     assert '"thinking"' not in third
     assert "tool_use" in third
     assert '"thinking"' not in fourth
+
+
+async def test_no_more_sessions_wake_at_once_than_the_settings_say(model_server: ModelServer, tmp_path: Path) -> None:
+    count, at_once = 7, 2
+    async with hosting(model_server, tmp_path) as host:
+        ids = [(await host.create()).id for _ in range(count)]
+    for session_id in ids:
+        mark(tmp_path / "data" / "sessions" / session_id)
+    async with hosting(model_server, tmp_path, wake_at_once=at_once, idle_s=60.0) as host:
+        waking, most = asyncio.create_task(host.wake_unfinished()), 0
+        while not waking.done():
+            # Those that have a room and are not awake yet: looked at each time the loop comes round.
+            most = max(most, host.rooms - sum(host.awake(session_id) is not None for session_id in ids))
+            await asyncio.sleep(0)
+        await waking
+        assert most == at_once
+        assert [session_id for session_id in ids if host.awake(session_id) is None] == []
