@@ -4,7 +4,7 @@ import type { Command } from "../src/connection";
 import type { JupyterPage } from "../src/connections/page";
 import { ReplayConnection } from "../src/connections/replay";
 import { mountPanel, type PanelHandle, type PanelOptions } from "../src/panel";
-import type { SessionLibrary } from "../src/panel/context";
+import type { SessionChange, SessionLibrary } from "../src/panel/context";
 import type { EventFrame, Frame, OutcomeKind, Part, Scope, Session } from "../src/protocol.gen";
 import { APPROVAL, aMessage, aSession, aTask, aText, aTool, aTurn, opening, SCENES, SID, USAGE } from "./example";
 import { Recorder } from "./recorder";
@@ -615,6 +615,52 @@ describe("how it ended", () => {
   });
 });
 
+describe("a session that another server has", () => {
+  const elsewhere = (recorder: Recorder) =>
+    recorder.transient("error", { code: "open_elsewhere", message: "It is open in another server." });
+  const page: JupyterPage = { base_url: "https://hub.example/", token: "" };
+
+  test("can be taken over", async () => {
+    const asked: string[] = [];
+    vi.stubGlobal("fetch", async (url: URL) => {
+      asked.push(url.pathname);
+      return new Response(JSON.stringify({ session: aSession() }), { status: 200 });
+    });
+    const { root, recorder, say } = await show(scene("rich"), {}, page);
+    await say(elsewhere(recorder));
+    expect(root.textContent).toContain("It is open in another server.");
+    named(root, "Take over")?.click();
+    await vi.waitFor(() => expect(root.textContent).not.toContain("another server"));
+    expect(asked).toEqual([`/jupyter-agent/api/v1/sessions/${SID}/take-over`]);
+  });
+
+  test("can only be looked at where there is no way to that server", async () => {
+    const { root, recorder, say } = await show(scene("rich"));
+    await say(elsewhere(recorder));
+    expect(named(root, "Take over")).toBeUndefined();
+  });
+});
+
+describe("the model", () => {
+  const page: JupyterPage = { base_url: "https://hub.example/", token: "" };
+
+  test("is chosen from those on offer", async () => {
+    const models = [
+      { id: "claude-sonnet-5-5", display_name: "Claude Sonnet 5.5", deprecated: false },
+      { id: "claude-opus-5-5", display_name: "Claude Opus 5.5", deprecated: false },
+      { id: "claude-old", display_name: "Claude Old", deprecated: true },
+    ];
+    vi.stubGlobal("fetch", async () => new Response(JSON.stringify({ models }), { status: 200 }));
+    const { root, road } = await show(scene("rich"), {}, page);
+    named(root, "Model: claude-sonnet-5-5")?.click();
+    const items = () => [...root.querySelectorAll<HTMLElement>("[role=menuitemradio]")];
+    await vi.waitFor(() => expect(items()).toHaveLength(2));
+    expect(items()[0]?.getAttribute("aria-checked")).toBe("true");
+    items()[1]?.click();
+    expect(road.posted.at(-1)).toMatchObject({ type: "session.set", d: { model: "claude-opus-5-5" } });
+  });
+});
+
 describe("an empty session", () => {
   test("suggests what to ask, says that the demo model is one, and starts on a click", async () => {
     const { root, road } = await show(scene("empty"));
@@ -702,6 +748,28 @@ describe("sessions", () => {
     }
     expect(asked).toEqual([["rename", "ses_2", "Renamed"]]);
     expect(row(root, "ses_2").textContent).toContain("Renamed");
+  });
+
+  test("the list follows what happens while it is open", async () => {
+    let tell: (change: SessionChange) => void = () => {};
+    let watched = 0;
+    const watch = (told: typeof tell) => {
+      tell = told;
+      watched += 1;
+      return () => (watched -= 1);
+    };
+    const { root } = await show(scene("rich"), { library: { ...library(TWO).library, watch } });
+    await open(root);
+    tell({ type: "changed", session: aSession({ id: "ses_2", title: "Another", status: "awaiting" }) });
+    tell({ type: "changed", session: aSession({ id: "ses_5", title: "New" }) });
+    tell({ type: "removed", id: SID });
+    await painted();
+    const rows = [...root.querySelectorAll<HTMLElement>("[data-session-id]")].map((one) => one.dataset.sessionId);
+    expect(rows).toEqual(["ses_5", "ses_2"]);
+    expect(row(root, "ses_2").textContent).toContain("needs your answer");
+    named(root, "Sessions")?.click();
+    await painted();
+    expect(watched).toBe(0);
   });
 
   test("a copy is opened", async () => {

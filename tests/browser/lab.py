@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class Lab:
         _write(settings / "@jupyterlab/apputils-extension/notification.jupyterlab-settings", {"fetchNews": "false"})
         # Saved notebooks are to hold the state of widgets: one test measures how large it is.
         _write(settings / "@jupyter-widgets/jupyterlab-manager/plugin.jupyterlab-settings", {"saveState": True})
-        self.server = RunningServer(
+        self._start: Callable[[int | None], RunningServer] = lambda port: RunningServer(
             directory / "server",
             "--LabApp.expose_app_in_browser=True",
             "--JupyterNotebookApp.expose_app_in_browser=True",
@@ -82,7 +82,19 @@ class Lab:
                 "JUPYTERLAB_WORKSPACES_DIR": str(directory / "workspaces"),
                 **(variables or {}),
             },
+            port=port,
         )
+        self.server = self._start(None)
+
+    def kill(self) -> Callable[[], None]:
+        """Kill the server; return what starts the next one, at the same address."""
+        port, log = self.server.kill(), self.server.log
+
+        def start_again() -> None:
+            self.server = self._start(port)
+            self.server.log[:0] = log
+
+        return start_again
 
     def write(self, name: str, cells: Sequence[Json] = ()) -> str:
         """Put a notebook where the server finds it; return its path there."""

@@ -47,6 +47,7 @@ class RunningServer:
         path: Sequence[str] = (),
         variables: Mapping[str, str] | None = None,
         app: str = "jupyter_server",
+        port: int | None = None,
     ) -> None:
         self.directory = directory
         self.notebooks = directory / "notebooks"
@@ -73,7 +74,7 @@ class RunningServer:
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", app, "--no-browser", "--allow-root"),
-                f"--ServerApp.port={free_port()}",
+                f"--ServerApp.port={port or free_port()}",
                 "--ServerApp.ip=127.0.0.1",
                 f"--ServerApp.root_dir={self.notebooks}",
                 f"--IdentityProvider.token={TOKEN}",
@@ -117,6 +118,13 @@ class RunningServer:
                 self.base = "http://127.0.0.1:" + line.split("http://127.0.0.1:")[1].split("/")[0]
                 self._ready.set()
         self._ready.set()  # it ended
+
+    def kill(self) -> int:
+        """End it as a power cut does; return its port, for the next one."""
+        self.process.kill()
+        self.process.wait(5)
+        self.stop()
+        return int(self.base.rpartition(":")[2])
 
     def stop(self) -> None:
         """Ask it to end, and see that it does."""

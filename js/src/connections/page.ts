@@ -65,11 +65,31 @@ export async function uploadText(page: JupyterPage, session_id: string, name: st
   return { ...kept.attachment, type: "file" };
 }
 
-async function ask<T>(page: JupyterPage, session_id: string, path: string, init: RequestInit): Promise<T> {
+/** The models on offer. Throws a sentence for the user. */
+export async function fetchModels(page: JupyterPage): Promise<ModelInfo[]> {
+  return (await askServer<{ models: ModelInfo[] }>(page, "models", { method: "GET" })).models;
+}
+
+export interface ModelInfo {
+  id: string;
+  display_name: string;
+  deprecated: boolean;
+}
+
+/** Let this server have a session that another one has open. Throws a sentence for the user. */
+export async function takeOver(page: JupyterPage, session_id: string): Promise<void> {
+  await ask(page, session_id, "take-over", { method: "POST", body: "{}" });
+}
+
+function ask<T>(page: JupyterPage, session_id: string, path: string, init: RequestInit): Promise<T> {
+  return askServer(page, `sessions/${session_id}/${path}`, init);
+}
+
+async function askServer<T>(page: JupyterPage, path: string, init: RequestInit): Promise<T> {
   const { "Content-Type": _, ...headers } = restHeaders(page);
   let response: Response;
   try {
-    const url = new URL(`jupyter-agent/api/v1/sessions/${session_id}/${path}`, page.base_url);
+    const url = new URL(`jupyter-agent/api/v1/${path}`, page.base_url);
     response = await fetch(url, { credentials: "same-origin", headers, ...init });
   } catch {
     throw new Error("The Jupyter Server does not answer.");

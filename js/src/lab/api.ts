@@ -4,6 +4,7 @@ import { ServerConnection } from "@jupyterlab/services";
 import type { JupyterPage } from "../connections/page";
 import type { SessionLibrary } from "../panel/context";
 import type { Session } from "../protocol.gen";
+import { watchSessions } from "./list-socket";
 
 const BASE = "jupyter-agent/api/v1";
 
@@ -49,6 +50,7 @@ export class AgentApi {
     unarchive: (session_id) => this.post(session_id, "unarchive"),
     remove: (session_id) => this.request(`sessions/${session_id}`, "DELETE"),
     bringBack: (session_id) => this.post(session_id, "undelete"),
+    watch: (told) => watchSessions(() => this.webSocketUrl("connect"), told),
   };
 
   private post<T>(session_id: string, action: string): Promise<T> {
@@ -62,8 +64,12 @@ export class AgentApi {
 
   /** The address of a session's socket, with the token as it is now. */
   socketUrl(session_id: string): string {
+    return this.webSocketUrl("sessions", session_id, "connect");
+  }
+
+  private webSocketUrl(...path: string[]): string {
     const { wsUrl, appendToken, token } = this.settings;
-    const url = URLExt.join(wsUrl, BASE, "sessions", session_id, "connect");
+    const url = URLExt.join(wsUrl, BASE, ...path);
     return appendToken && token !== "" ? `${url}?token=${encodeURIComponent(token)}` : url;
   }
 

@@ -19,6 +19,9 @@ export interface PanelOptions {
   suppressShortcuts?: boolean;
 }
 
+/** What happened to the list; after a `reset` it must be asked for again. */
+export type SessionChange = { type: "changed"; session: Session } | { type: "removed"; id: string } | { type: "reset" };
+
 /** The sessions beside this one. What fails throws a sentence for the user. */
 export interface SessionLibrary {
   /** Those that aren't archived, the latest first; `query` is looked for in titles and messages. */
@@ -30,8 +33,8 @@ export interface SessionLibrary {
   remove(session_id: string): Promise<unknown>;
   /** Undo `remove`; possible for a few minutes. */
   bringBack(session_id: string): Promise<unknown>;
-  /** Be told that the list changed; returns what ends that. */
-  watch?(told: () => void): () => void;
+  /** Be told how the list changes; returns what ends that. */
+  watch?(told: (change: SessionChange) => void): () => void;
 }
 
 export interface PanelContext {

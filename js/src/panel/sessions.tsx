@@ -1,7 +1,7 @@
 /** The list of sessions: found, opened, renamed, copied, put away, deleted. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Session } from "../protocol.gen";
-import { type SessionLibrary, usePanel } from "./context";
+import { type SessionChange, type SessionLibrary, usePanel } from "./context";
 import { Icon } from "./icons";
 
 export const UNTITLED = "New session";
@@ -140,10 +140,28 @@ function useSessions(library: SessionLibrary, query: string) {
     const timer = setTimeout(reload, sessions === null ? 0 : PAUSE_MS);
     return () => clearTimeout(timer);
   }, [query]);
+  const latest = useRef({ query, reload });
+  latest.current = { query: query.trim(), reload };
   useEffect(() => () => void ++turn.current, []);
   const change = (by: (list: readonly Session[]) => readonly Session[]) => setSessions((list) => list && by(list));
-  useEffect(() => library.watch?.(() => reload()), [query]);
+  useEffect(
+    () =>
+      library.watch?.((news) => {
+        if (news.type === "reset") latest.current.reload();
+        else change((list) => withNews(list, news, latest.current.query === ""));
+      }),
+    [],
+  );
   return { sessions, failed, change, reload };
+}
+
+/** Lines stay where they are while somebody looks; only new ones come in front. */
+function withNews(list: readonly Session[], news: Exclude<SessionChange, { type: "reset" }>, all: boolean) {
+  if (news.type === "removed") return list.filter((one) => one.id !== news.id);
+  const { session } = news;
+  if (session.archived_at !== null) return list.filter((one) => one.id !== session.id);
+  if (list.some((one) => one.id === session.id)) return list.map((one) => (one.id === session.id ? session : one));
+  return all ? [session, ...list] : list;
 }
 
 interface RowProps {

@@ -2,6 +2,7 @@
 import { useSignalEffect } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
 import type { ConnectionStatus } from "../connection";
+import { takeOver } from "../connections/page";
 import { usePanel } from "./context";
 import { Icon } from "./icons";
 
@@ -18,10 +19,35 @@ export function StatusLine() {
       <Line level="error" onClose={() => (client.fault.value = null)}>
         {fault.message}
         {fault.hint ? ` ${fault.hint}` : ""}
+        {fault.code === "open_elsewhere" ? <TakeOver /> : null}
       </Line>
     );
   }
   return notice !== null && turn !== null ? <Line level={notice.level}>{notice.text}</Line> : null;
+}
+
+/** Another server has this session: here it can be looked at, or had. */
+function TakeOver() {
+  const { client } = usePanel();
+  const [asked, setAsked] = useState(false);
+  const { page, session_id } = client.connection;
+  const session = session_id.value;
+  if (!page || session === null) return null;
+  const act = async () => {
+    setAsked(true);
+    try {
+      await takeOver(page, session); // it tells its views to start over
+      client.fault.value = null;
+    } catch (error) {
+      client.fault.value = { code: "open_elsewhere", message: (error as Error).message };
+      setAsked(false);
+    }
+  };
+  return (
+    <button type="button" class="jp-agent-link" disabled={asked} onClick={() => void act()}>
+      {asked ? "Taking over…" : "Take over"}
+    </button>
+  );
 }
 
 function Offline({ status }: { status: ConnectionStatus }) {
