@@ -5,6 +5,8 @@ import { BACKOFF, Backoff } from "../src/connections/backoff";
 import { ATTACH_MS, CommConnection, type WidgetModel } from "../src/connections/comm";
 import { jupyterPage, socketUrl } from "../src/connections/page";
 import { PING_MS, SocketConnection } from "../src/connections/socket";
+import { LOOK_MS, watchSessions } from "../src/lab/list-socket";
+import type { SessionChange } from "../src/panel/context";
 import type { Frame } from "../src/protocol.gen";
 import { SID } from "./example";
 import { Recorder } from "./recorder";
@@ -352,5 +354,48 @@ describe("the page's server", () => {
   test("has its sockets beside its pages", () => {
     const url = socketUrl({ base_url: "https://hub.example/user/me/", token: "t" }, SID);
     expect(url).toBe(`wss://hub.example/user/me/jupyter-agent/api/v1/sessions/${SID}/connect?token=t`);
+  });
+});
+
+describe("the socket of the list", () => {
+  const frame = (type: string, d: object) => ({ data: JSON.stringify({ v: 1, type, d }) });
+  const watch = () => {
+    FakeSocket.made = [];
+    const told: SessionChange[] = [];
+    const options = { WebSocket: FakeSocket as unknown as typeof WebSocket, random: () => 0.5 };
+    const end = watchSessions(
+      () => "ws://test/list",
+      (change) => told.push(change),
+      options,
+    );
+    return { told, end };
+  };
+
+  test("tells of each change, and of the list only what may have been missed", () => {
+    const { told, end } = watch();
+    FakeSocket.last.open();
+    FakeSocket.last.onmessage?.(frame("sessions", { sessions: [], has_more: false }));
+    FakeSocket.last.onmessage?.(frame("session.removed", { id: SID }));
+    expect(told).toEqual([{ type: "removed", id: SID }]);
+    FakeSocket.last.fail(1013);
+    vi.advanceTimersByTime(1_000);
+    FakeSocket.last.open();
+    FakeSocket.last.onmessage?.(frame("sessions", { sessions: [], has_more: false }));
+    expect(told.at(-1)).toEqual({ type: "reset" });
+    end();
+  });
+
+  test("without it the list is looked at every thirty seconds, and not once it is closed", () => {
+    const { told, end } = watch();
+    vi.advanceTimersByTime(LOOK_MS);
+    expect(told).toEqual([{ type: "reset" }]);
+    FakeSocket.last.open();
+    vi.advanceTimersByTime(LOOK_MS / 2);
+    FakeSocket.last.onmessage?.(frame("pong", {}));
+    vi.advanceTimersByTime(LOOK_MS / 2);
+    expect(told).toHaveLength(1);
+    end();
+    vi.advanceTimersByTime(10 * LOOK_MS);
+    expect([told.length, FakeSocket.last.readyState]).toEqual([1, 3]);
   });
 });

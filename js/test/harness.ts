@@ -14,11 +14,14 @@ const connection = new ReplayConnection(scene(query.get("scene") ?? "rich"), {
 const panel = mountPanel(host, connection, {
   surface: "side",
   library: {
-    list: async () => [
-      aSession({ updated_at: Date.now() - 60_000 }),
-      aSession({ id: "ses_2", title: "A second one, with a rather long title that must be cut", status: "awaiting" }),
-      aSession({ id: "ses_3", title: "", updated_at: Date.now() - 7_200_000, notebook_path: "work/other.ipynb" }),
-    ],
+    list: async () => ({
+      sessions: [
+        aSession({ updated_at: Date.now() - 60_000 }),
+        aSession({ id: "ses_2", title: "A second one, with a rather long title that must be cut", status: "awaiting" }),
+        aSession({ id: "ses_3", title: "", updated_at: Date.now() - 7_200_000, notebook_path: "work/other.ipynb" }),
+      ],
+      has_more: true,
+    }),
     rename: async () => {},
     duplicate: async () => aSession({ id: "ses_4" }),
     archive: async () => {},

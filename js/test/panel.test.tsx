@@ -679,7 +679,11 @@ describe("sessions", () => {
         asked.push([name, ...args]);
         return reply as never;
       };
-    const list = async (query: string) => sessions.filter(({ title }) => title.includes(query));
+    const list = async (query: string, before?: string) => {
+      const found = sessions.filter(({ title }) => title.includes(query));
+      const from = found.findIndex(({ id }) => id === before) + 1;
+      return { sessions: found.slice(from, from + 25), has_more: found.length > from + 25 };
+    };
     const acts = Object.fromEntries(["rename", "archive", "unarchive", "remove", "bringBack"].map((n) => [n, note(n)]));
     const duplicate = note("duplicate", aSession({ id: "ses_3" }));
     return { asked, library: { ...acts, list, duplicate } as unknown as SessionLibrary };
@@ -761,7 +765,7 @@ describe("sessions", () => {
     const { root } = await show(scene("rich"), { library: { ...library(TWO).library, watch } });
     await open(root);
     tell({ type: "changed", session: aSession({ id: "ses_2", title: "Another", status: "awaiting" }) });
-    tell({ type: "changed", session: aSession({ id: "ses_5", title: "New" }) });
+    tell({ type: "changed", session: aSession({ id: "ses_5", title: "New", updated_at: Date.now() }) });
     tell({ type: "removed", id: SID });
     await painted();
     const rows = [...root.querySelectorAll<HTMLElement>("[data-session-id]")].map((one) => one.dataset.sessionId);
@@ -770,6 +774,28 @@ describe("sessions", () => {
     named(root, "Sessions")?.click();
     await painted();
     expect(watched).toBe(0);
+  });
+
+  test("come by twenty-five, and more when asked for", async () => {
+    const many = Array.from({ length: 30 }, (_, n) => aSession({ id: `ses_${100 - n}`, updated_at: 9_000 - n }));
+    let tell: (change: SessionChange) => void = () => {};
+    const watch = (told: typeof tell) => {
+      tell = told;
+      return () => {};
+    };
+    const { root } = await show(scene("rich"), { library: { ...library(many).library, watch } });
+    await open(root);
+    const rows = () => [...root.querySelectorAll<HTMLElement>("[data-session-id]")].map((one) => one.dataset.sessionId);
+    expect(rows()).toHaveLength(25);
+    // A line that was busy meanwhile keeps its place, and the next page begins behind the oldest all the same.
+    tell({ type: "changed", session: { ...(many[24] as Session), updated_at: 9_500 } });
+    await painted();
+    named(root, "More")?.click();
+    await vi.waitFor(() => expect(rows()).toEqual(many.map(({ id }) => id)));
+    expect(named(root, "More")).toBeUndefined();
+    tell({ type: "reset" });
+    await painted();
+    expect(rows()).toHaveLength(30);
   });
 
   test("a copy is opened", async () => {

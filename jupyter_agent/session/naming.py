@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .actor import SessionActor
     from .state import State
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 10.0
 _MOST_TRIES = 3
 
 
@@ -34,6 +34,7 @@ def wanted(actor: SessionActor, outcome: OutcomeKind) -> bool:
     state = actor.state
     return (
         actor.services.settings.auto_title
+        and not actor.leaving
         and outcome == "completed"
         and state.titled_by == "words"
         and state.title_tries < _MOST_TRIES

@@ -17,7 +17,8 @@ const CLOSE_VERSION = 4400;
 const CLOSE_DELETED = 4404;
 
 export interface SocketOptions {
-  session_id: string;
+  /** Null for the socket that is no session's. */
+  session_id: string | null;
   /** Asked before each try, so that a renewed token is used. */
   url: () => string;
   page?: JupyterPage | null;

@@ -4,9 +4,11 @@ import { ServerConnection } from "@jupyterlab/services";
 import type { JupyterPage } from "../connections/page";
 import type { SessionLibrary } from "../panel/context";
 import type { Session } from "../protocol.gen";
+import type { SessionPage } from "../session-list";
 import { watchSessions } from "./list-socket";
 
 const BASE = "jupyter-agent/api/v1";
+const PAGE = 25;
 
 /** What the server, or the way to it, has against a request; `message` is for the user. */
 export class ApiError extends Error {
@@ -27,10 +29,16 @@ export class AgentApi {
   constructor(private readonly settings: ServerConnection.ISettings) {}
 
   /** The sessions that aren't archived, the latest first. */
-  async sessions(query = ""): Promise<Session[]> {
-    const words = query === "" ? "" : `&q=${encodeURIComponent(query)}`;
-    const { sessions } = await this.request<{ sessions: Session[] }>(`sessions?state=active&limit=200${words}`);
-    return sessions;
+  async sessions(): Promise<readonly Session[]> {
+    return (await this.request<SessionPage>("sessions?state=active&limit=200")).sessions;
+  }
+
+  /** A page of them, behind `before`; `query` is looked for in titles and messages. */
+  private found(query: string, before?: string): Promise<SessionPage> {
+    const wanted = new URLSearchParams({ state: "active", limit: String(PAGE) });
+    if (query !== "") wanted.set("q", query);
+    if (before !== undefined) wanted.set("before", before);
+    return this.request<SessionPage>(`sessions?${wanted}`);
   }
 
   async create(fields: { notebook_path: string | null }): Promise<Session> {
@@ -43,7 +51,7 @@ export class AgentApi {
 
   /** The sessions, as the panel's list wants them. */
   readonly library: SessionLibrary = {
-    list: (query) => this.sessions(query),
+    list: (query, before) => this.found(query, before),
     rename: (session_id, title) => this.update(session_id, { title }),
     duplicate: async (session_id) => (await this.post<{ session: Session }>(session_id, "duplicate")).session,
     archive: (session_id) => this.post(session_id, "archive"),

@@ -4,6 +4,7 @@ import { createContext } from "preact";
 import { useContext } from "preact/hooks";
 import type { AgentClient } from "../client";
 import type { Session } from "../protocol.gen";
+import type { SessionPage } from "../session-list";
 import type { Undo } from "./undo";
 
 export interface PanelOptions {
@@ -24,8 +25,8 @@ export type SessionChange = { type: "changed"; session: Session } | { type: "rem
 
 /** The sessions beside this one. What fails throws a sentence for the user. */
 export interface SessionLibrary {
-  /** Those that aren't archived, the latest first; `query` is looked for in titles and messages. */
-  list(query: string): Promise<readonly Session[]>;
+  /** A page of those that aren't archived, the latest first; `query` is looked for in titles and messages. */
+  list(query: string, before?: string): Promise<SessionPage>;
   rename(session_id: string, title: string): Promise<unknown>;
   duplicate(session_id: string): Promise<Session>;
   archive(session_id: string): Promise<unknown>;

@@ -1,6 +1,7 @@
 /** The list of sessions: found, opened, renamed, copied, put away, deleted. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Session } from "../protocol.gen";
+import { oldest, type SessionPage, withMore, withNewest, withOne, without } from "../session-list";
 import { type SessionChange, type SessionLibrary, usePanel } from "./context";
 import { Icon } from "./icons";
 
@@ -16,7 +17,7 @@ interface ListProps {
 export function SessionList({ library, onClose }: ListProps) {
   const { client, options, undo } = usePanel();
   const [query, setQuery] = useState("");
-  const { sessions, failed, change, reload } = useSessions(library, query);
+  const { sessions, more, failed, change, reload } = useSessions(library, query);
   const [opened, setOpened] = useState<string | null>(null);
   const root = useRef<HTMLDivElement>(null);
   const search = useRef<HTMLInputElement>(null);
@@ -116,52 +117,58 @@ export function SessionList({ library, onClose }: ListProps) {
           />
         ))}
       </ul>
+      {more ? (
+        <button type="button" class="jp-agent-link" onClick={more}>
+          More
+        </button>
+      ) : null}
     </div>
   );
 }
 
-/** What is found, anew a moment after the last key; answers to older questions are dropped. */
+/** What is found, anew a moment after the last key and true from then on; answers to older questions are dropped. */
 function useSessions(library: SessionLibrary, query: string) {
-  const [sessions, setSessions] = useState<readonly Session[] | null>(null);
+  const [page, setPage] = useState<SessionPage | null>(null);
   const [failed, setFailed] = useState(false);
   const turn = useRef(0);
-  const reload = () => {
+  const words = query.trim();
+  const ask = (use: (found: SessionPage) => void, before?: string) => {
     const mine = ++turn.current;
-    library.list(query.trim()).then(
-      (list) => {
+    library.list(words, before).then(
+      (found) => {
         if (mine !== turn.current) return;
-        setSessions(list);
+        use(found);
         setFailed(false);
       },
       () => mine === turn.current && setFailed(true),
     );
   };
+  const reload = () => ask((found) => setPage((now) => (now ? withNewest(now, found) : found)));
+  const more = () => page && ask((found) => setPage((now) => now && withMore(now, found)), oldest(page));
   useEffect(() => {
-    const timer = setTimeout(reload, sessions === null ? 0 : PAUSE_MS);
+    const timer = setTimeout(() => ask(setPage), page === null ? 0 : PAUSE_MS);
     return () => clearTimeout(timer);
   }, [query]);
-  const latest = useRef({ query, reload });
-  latest.current = { query: query.trim(), reload };
+  const latest = useRef({ words, reload });
+  latest.current = { words, reload };
   useEffect(() => () => void ++turn.current, []);
-  const change = (by: (list: readonly Session[]) => readonly Session[]) => setSessions((list) => list && by(list));
   useEffect(
     () =>
       library.watch?.((news) => {
         if (news.type === "reset") latest.current.reload();
-        else change((list) => withNews(list, news, latest.current.query === ""));
+        else setPage((now) => now && withNews(now, news, latest.current.words === ""));
       }),
     [],
   );
-  return { sessions, failed, change, reload };
+  const change = (by: (list: readonly Session[]) => readonly Session[]) =>
+    setPage((now) => now && { ...now, sessions: by(now.sessions) });
+  return { sessions: page?.sessions ?? null, more: page?.has_more ? more : null, failed, change, reload };
 }
 
-/** Lines stay where they are while somebody looks; only new ones come in front. */
-function withNews(list: readonly Session[], news: Exclude<SessionChange, { type: "reset" }>, all: boolean) {
-  if (news.type === "removed") return list.filter((one) => one.id !== news.id);
-  const { session } = news;
-  if (session.archived_at !== null) return list.filter((one) => one.id !== session.id);
-  if (list.some((one) => one.id === session.id)) return list.map((one) => (one.id === session.id ? session : one));
-  return all ? [session, ...list] : list;
+/** Whether a search finds one more now, only the server knows. */
+function withNews(page: SessionPage, news: Exclude<SessionChange, { type: "reset" }>, all: boolean): SessionPage {
+  if (news.type === "removed") return without(page, news.id);
+  return all || page.sessions.some(({ id }) => id === news.session.id) ? withOne(page, news.session) : page;
 }
 
 interface RowProps {
