@@ -106,8 +106,8 @@ def fit_message(message: Wire, budget: int) -> Wire:
         return message
     fitted = list(parts)
     for index in sorted(range(len(parts)), key=lambda index: (-sizes[index], index)):
-        if excess <= 0:
-            break
+        if excess <= 0 or sizes[index] <= _SMALL_PART:
+            break  # Those that follow are no larger: they keep what they have.
         if parts[index].get("state") not in _OPEN:
             fitted[index] = fit_part(parts[index], max(_SMALL_PART, sizes[index] - excess))
             excess -= sizes[index] - size(fitted[index])

@@ -5,6 +5,7 @@
     latency   Enter → first token, by WebSocket and by comm      commit   the store alone
     steady    each token at 50 a second                          start    with the extension and without
     flood     2,000 tokens at 500 a second, both surfaces        growth   a session of 10, 1,000, 10,000 messages
+    crowd     10,000 sessions and their list, a session of 2,000 calls, waking by the actor
     sleep     waking, idle sessions under open sockets, panels that come back after a restart
 
 Slowness is a number here, never a failure: the exit code says only whether it ran.
@@ -19,11 +20,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from . import commits, growth, sleepers, starts, streams
+from . import commits, crowds, growth, sleepers, starts, streams
 from .figures import Figure, machine, table, write
 
 STREAMS = ("latency", "steady", "flood")
-PARTS = (*STREAMS, "commit", "growth", "sleep", "start")
+PARTS = (*STREAMS, "commit", "growth", "crowd", "sleep", "start")
 REPORT = Path(__file__).parents[1] / "artifacts" / "bench.json"
 
 
@@ -39,6 +40,8 @@ async def run(parts: list[str], folder: Path, figures: list[Figure]) -> None:
         figures += commits.measure(folder / "store")
     if "growth" in parts:
         figures += growth.measure(folder / "growth", say)
+    if "crowd" in parts:
+        figures += await crowds.measure(folder / "crowd", say)
     if "sleep" in parts:
         figures += await sleepers.measure(folder / "sleepers", say)
     if "start" in parts:
