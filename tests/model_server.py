@@ -363,6 +363,8 @@ class ModelServer:
         self.pace = Pace()
         """How fast replies go that do not say it themselves."""
         self.plain_reply = "A scripted title"
+        self.plain_gate: Gate | None = None
+        """Holds back what is answered without a stream."""
         self.default: Answer | None = None
         """What is answered when no script is left."""
         self.models_error: HttpError | None = None
@@ -544,6 +546,8 @@ class ModelServer:
         return Reply(*answer) if isinstance(answer, Sequence) else answer
 
     async def _answer_plainly(self, writer: asyncio.StreamWriter, request: Request) -> None:
+        if self.plain_gate is not None:
+            await self.plain_gate._pass()
         content = [{"type": "text", "text": self.plain_reply}]
         message = _message(request, content, "end_turn", self._usage(request) | {"output_tokens": 4})
         await _send_json(writer, 200, message, {"request-id": request.request_id})

@@ -64,6 +64,34 @@ async def test_a_session_that_could_not_be_named_keeps_its_first_words(
         assert (await host.session(session.id)).title == "first words"
 
 
+async def test_a_server_that_ends_waits_for_no_name_and_the_next_one_asks_again(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    model_server.script([Reply(Text("Use groupby.")), Reply(Text("You are welcome."))])
+    model_server.plain_gate = gate = Gate()
+    async with hosting(model_server, tmp_path, auto_title=True) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await view.say("first words")
+            await view.event("turn.ended")
+            await gate.until_reached()
+            view.same_story_as(await view.subscribe())
+    model_server.plain_gate = None
+    async with hosting(model_server, tmp_path, auto_title=True) as host:
+        assert (await host.session(session.id)).title == "first words"
+        async with viewing(host, session.id) as view:
+            await view.say("thanks")
+            await view.event("session.updated", patch={"title": "A scripted title"})
+        await until(lambda: host.awake(session.id) is None)
+        assert (await host.session(session.id)).title == "A scripted title"
+    gate.open()
+    # The conversation knows nothing of all that.
+    first, again = (request.body for request in model_server.requests if request.body.get("stream"))
+    assert (again["system"], again["tools"]) == (first["system"], first["tools"])
+    assert again["messages"][: len(first["messages"])] == first["messages"]
+    assert [message["role"] for message in again["messages"]] == ["user", "assistant", "user"]
+
+
 async def test_the_demo_names_a_session_too(tmp_path: Path) -> None:
     model = demo_model(Settings(data_dir=tmp_path), tokens_per_s=0)
     assert await suggest(model, "demo", "plot the prices, by city!", "Here it is.") == "Plot the prices by city"
