@@ -108,7 +108,7 @@ class Settings:
 
     @property
     def message_room(self) -> int:
-        """How much of a message's parts a frame shows, in bytes of JSON."""
+        """How much of a message's parts a frame shows, in bytes of JSON (``cut.frames_of`` knows it too)."""
         return self.frame_bytes // 2
 
     def recovery_delay(self, attempt: int) -> float:

@@ -153,6 +153,8 @@ class Stranger:
         numbered = [key for key in ("seq", "covers") if key in event]
         assert len(numbered) <= 1, event
         if event["type"] == "snapshot":
+            if (self.ep, self.seq) == (frame["ep"], event["d"]["as_of"]):
+                self.same_story_as(event)
             self.view = copy.deepcopy(event["d"])
             self.ep, self.seq = frame["ep"], event["d"]["as_of"]
         if event["type"] == "caught_up":
@@ -180,11 +182,13 @@ class Stranger:
         view = self.view
         match kind:
             case "message.added" | "message.updated":
-                self._put(view["messages"], d["message"])
+                self._put(view["messages"], self._with_earlier_parts(d["message"]))
             case "message.removed":
                 view["messages"] = [m for m in view["messages"] if m["id"] != d["message_id"]]
             case "part.added" | "part.done":
-                self._put(self._message(d["message_id"])["parts"], d["part"])
+                parts: list[Json] = self._message(d["message_id"])["parts"]
+                self._put(parts, d["part"])
+                parts.sort(key=lambda part: part["idx"])
             case "part.delta":
                 part = self._part(d["part_id"])
                 text = part.get(d["field"]) or ""
@@ -242,6 +246,13 @@ class Stranger:
     def _message(self, message_id: str) -> Json:
         return next(m for m in self.view["messages"] if m["id"] == message_id)
 
+    def _with_earlier_parts(self, message: Json) -> Json:
+        known = next((m for m in self.view["messages"] if m["id"] == message["id"]), None)
+        if known is None or not message["parts"]:
+            return message
+        first = message["parts"][0]["idx"]
+        return {**message, "parts": [*(p for p in known["parts"] if p["idx"] < first), *message["parts"]]}
+
     def _part(self, part_id: str) -> Json:
         return next(p for m in self.view["messages"] for p in m["parts"] if p["id"] == part_id)
 
@@ -259,7 +270,17 @@ class Stranger:
         """Assert that this view's fold is what a newcomer was told."""
         told = snapshot["d"]
         assert told["as_of"] == self.seq
-        for name in ("messages", "turn", "queue", "paused", "approvals", "tasks", "last_outcome"):
+        assert self._newest(told) == told["messages"]
+        for name in ("turn", "queue", "paused", "approvals", "tasks", "last_outcome"):
             assert self.view[name] == told[name], name
         for name in ("id", "title", "mode", "model", "rev", "notebook_path", "archived_at"):
             assert self.view["session"][name] == told["session"][name], name
+
+    def _newest(self, told: Json) -> list[Json]:
+        """Return as much of the transcript as somebody was told who may ask for what is older."""
+        if not told["page"]["has_more"]:
+            return self.view["messages"]
+        first, *more = self.view["messages"][-len(told["messages"]) :]
+        before = told["page"]["before"]
+        ids = [part["id"] for part in first["parts"]]
+        return [{**first, "parts": first["parts"][ids.index(before) :]} if before in ids else first, *more]

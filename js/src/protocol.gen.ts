@@ -353,7 +353,7 @@ export interface NoticePart {
   type: 'notice';
 }
 /**
- * Where older messages are: ``before`` is the cursor of the oldest one sent.
+ * Where older messages are: ``before`` is the oldest one sent, or its first part if that has earlier ones.
  */
 export interface Page {
   before: string | null;
@@ -1135,7 +1135,7 @@ export interface HistoryCommand {
   d: History;
 }
 /**
- * Older messages than the cursor ``before``.
+ * What is older than the cursor ``before``: a message, or a part where that one's message has earlier ones.
  */
 export interface History {
   before?: string | null;

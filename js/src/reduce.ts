@@ -131,7 +131,7 @@ function applyDurable(view: View, event: AgentEvent): View | null {
       );
     case "message.added":
     case "message.updated":
-      return { ...view, messages: upsert(view.messages, event.d.message) };
+      return { ...view, messages: upsert(view.messages, withEarlierParts(view.messages, event.d.message)) };
     case "message.removed":
       return { ...view, messages: view.messages.filter((message) => message.id !== event.d.message_id) };
     case "part.added":
@@ -215,6 +215,15 @@ function upsertPart(view: View, message_id: string, part: Part): View {
   return withMessage(view, at, { ...message, parts });
 }
 
+/** A message too large for a frame comes without its earlier parts: the ones that are here stay. */
+function withEarlierParts(messages: readonly Message[], message: Message): Message {
+  const first = message.parts[0]?.idx ?? 0;
+  if (first === 0) return message;
+  const known = findLast(messages, (candidate) => candidate.id === message.id);
+  const earlier = known?.parts.filter((part) => part.idx < first) ?? [];
+  return earlier.length === 0 ? message : { ...message, parts: [...earlier, ...message.parts] };
+}
+
 function withMessage(view: View, at: number, message: Message): View {
   const messages = view.messages.slice();
   messages[at] = message;
@@ -271,16 +280,23 @@ function settlePart(part: Part, reason: "stopped" | "interrupted"): Part {
 
 // -- older messages ---------------------------------------------------------------
 
-/** Put a page of older messages before the ones we have. */
+/** Put a page of older messages before the ones we have; its newest may hold the earlier parts of our oldest. */
 export function prependHistory(
   view: View,
   page: { messages: Message[]; has_more: boolean; before: string | null },
 ): View {
+  const paged = new Map(page.messages.map((message) => [message.id, message]));
   const known = new Set(view.messages.map((message) => message.id));
   const older = page.messages.filter((message) => !known.has(message.id));
   return {
     ...view,
-    messages: [...older, ...view.messages],
+    messages: [...older, ...view.messages.map((message) => prependParts(message, paged.get(message.id)))],
     page: { before: page.before, has_more: page.has_more },
   };
+}
+
+function prependParts(message: Message, page: Message | undefined): Message {
+  const first = message.parts[0]?.idx ?? 0;
+  const earlier = page?.parts.filter((part) => part.idx < first) ?? [];
+  return earlier.length === 0 ? message : { ...message, parts: [...earlier, ...message.parts] };
 }

@@ -276,4 +276,22 @@ describe("the rest of a session", () => {
     const after = prependHistory(view, { messages: older, has_more: false, before: null });
     expect(after.messages.map((message) => message.id)).toEqual(["msg_0", "msg_b"]);
   });
+
+  test("a message too large for a frame keeps the parts that are here", () => {
+    const text = (idx: number) => aText(`prt_${idx}`, idx, `${idx}`);
+    const { recorder, view } = start([aMessage("msg_b", "assistant", [0, 1, 2].map(text), { status: "streaming" })]);
+    const message = aMessage("msg_b", "assistant", [text(2), text(3)], { status: "complete" });
+    const after = reduce(view, recorder.durable("message.updated", { message }));
+    expect(after.messages[0]?.parts.map((part) => part.idx)).toEqual([0, 1, 2, 3]);
+    expect(after.messages[0]?.status).toBe("complete");
+  });
+
+  test("the earlier parts of the oldest message come with it", () => {
+    const text = (idx: number) => aText(`prt_${idx}`, idx, `${idx}`);
+    const { view } = start([aMessage("msg_b", "assistant", [text(3), text(4)], { turn_id: "trn_2" })]);
+    const rest = { has_more: true, before: "prt_1" };
+    const after = prependHistory(view, { messages: [aMessage("msg_b", "assistant", [text(1), text(2)])], ...rest });
+    expect(after.messages[0]?.parts.map((part) => part.idx)).toEqual([1, 2, 3, 4]);
+    expect(after.page).toEqual({ before: "prt_1", has_more: true });
+  });
 });

@@ -42,7 +42,7 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """Older messages than the cursor ``before``."""
+    """What is older than the cursor ``before``: a message, or a part where that one's message has earlier ones."""
 
     tag: ClassVar = "history"
     before: str | None = None

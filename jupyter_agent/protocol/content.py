@@ -333,7 +333,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Where older messages are: ``before`` is the cursor of the oldest one sent."""
+    """Where older messages are: ``before`` is the oldest one sent, or its first part if that has earlier ones."""
 
     before: str | None = None
     has_more: bool = False

@@ -5,8 +5,15 @@ the same way. What is cut says so (``truncated``); nothing here keeps the whole:
 
     fit(value, bytes)       strings lose their middle, lists their end, images become a remark
     fit_part(part, bytes)   a part's text, or a tool's input, output and error
-    fit_message(m, bytes)   its largest parts first; open ones never: deltas are counted from their text
+    fit_message(m, bytes)   its newest parts; the earlier ones are left out, as earlier messages are
     frames_of(events)       as many frames as it takes
+
+A message may have any number of parts. What leaves some out names the first
+one it has as its cursor (``page.before``); a page of history before a part
+brings those before it. Nobody loses a part by that: where ``message.added`` or
+``message.updated`` begins with a later part than a view has, the view's earlier
+ones (``idx`` below the first that comes) stay. So the law holds for what a
+snapshot has, while the turn runs too: its parts are the last ones of the fold's.
 """
 
 from __future__ import annotations
@@ -98,20 +105,27 @@ def fit_fields(fields: Wire, budget: int) -> Wire:
 
 
 def fit_message(message: Wire, budget: int) -> Wire:
-    """Return the message, its largest settled parts cut until it has ``budget`` bytes or no more can be done."""
+    """Return the message with its newest parts: as many as ``budget`` bytes hold, at least one.
+
+    That one is cut if it is at rest and larger. The same object when nothing is left out or cut.
+    """
     parts: list[Wire] = message["parts"]
-    sizes = [size(part) for part in parts]
-    excess = sum(sizes) - budget
-    if excess <= 0:
+    first, room = len(parts), budget
+    while first > 0 and (room := room - size(parts[first - 1]) - 1) >= 0:
+        first -= 1
+    if first == 0:
         return message
-    fitted = list(parts)
-    for index in sorted(range(len(parts)), key=lambda index: (-sizes[index], index)):
-        if excess <= 0 or sizes[index] <= _SMALL_PART:
-            break  # Those that follow are no larger: they keep what they have.
-        if parts[index].get("state") not in _OPEN:
-            fitted[index] = fit_part(parts[index], max(_SMALL_PART, sizes[index] - excess))
-            excess -= sizes[index] - size(fitted[index])
-    return marked({**message, "parts": fitted})
+    if first < len(parts):
+        return {**message, "parts": parts[first:]}
+    last = parts[-1]
+    fitted = last if last.get("state") in _OPEN else fit_part(last, budget)
+    return message if fitted is last and len(parts) == 1 else marked({**message, "parts": [fitted]})
+
+
+def cursor_of(messages: Sequence[Wire], *, partial: bool) -> str:
+    """Return the cursor of what comes before these: the first one, or its first part if it has earlier ones."""
+    first = messages[0]
+    return first["parts"][0]["id"] if partial else first["id"]
 
 
 def marked(message: Wire) -> Wire:
@@ -125,6 +139,19 @@ def marked(message: Wire) -> Wire:
 
 def frames_of(sid: str, ep: str, events: Sequence[Wire], limit: int) -> list[tuple[Frame, int]]:
     """Wrap durable events in frames of at most ``limit`` bytes; return each with the number of its events."""
+    return _frames_of(sid, ep, [_fit_event(event, limit // 2) for event in events], limit)
+
+
+def _fit_event(event: Wire, room: int) -> Wire:
+    match event:
+        case {"type": "message.added" | "message.updated", "d": {"message": message}}:
+            fitted = fit_message(message, room)
+            return event if fitted is message else {**event, "d": {"message": fitted}}
+        case _:
+            return event
+
+
+def _frames_of(sid: str, ep: str, events: Sequence[Wire], limit: int) -> list[tuple[Frame, int]]:
     whole = frame_of(sid, ep, events)
     if len(whole.text) <= limit:
         return [(whole, len(events))]
@@ -132,17 +159,28 @@ def frames_of(sid: str, ep: str, events: Sequence[Wire], limit: int) -> list[tup
         room = limit - size({**whole.data, "d": None})
         return [(Frame({**whole.data, "d": fit(whole.data["d"], room)}), 1)]
     half = len(events) // 2
-    return [*frames_of(sid, ep, events[:half], limit), *frames_of(sid, ep, events[half:], limit)]
+    return [*_frames_of(sid, ep, events[:half], limit), *_frames_of(sid, ep, events[half:], limit)]
 
 
 def fit_snapshot(snap: Wire, limit: int) -> Wire:
-    """Return a snapshot's ``d`` in ``limit`` bytes: the older messages go first, then what is long is cut."""
+    """Return a snapshot's ``d`` in ``limit`` bytes: what is older goes first, then what is long is cut."""
     while (excess := size(snap) - limit) > 0 and len(snap["messages"]) > 1:
         _, *messages = snap["messages"]
-        snap = {**snap, "messages": messages, "page": {"before": messages[0]["id"], "has_more": True}}
+        snap = {**snap, "messages": messages, "page": _before(cursor_of(messages, partial=False))}
     if excess <= 0:
         return snap
-    snap = {**snap, "messages": [fit_message(m, max(size(m) - excess, limit // 2)) for m in snap["messages"]]}
+    for message in snap["messages"]:
+        fitted = fit_message(message, max(size(message["parts"]) - excess, limit // 2))
+        page = (
+            snap["page"]
+            if len(fitted["parts"]) == len(message["parts"])
+            else _before(cursor_of([fitted], partial=True))
+        )
+        snap = {**snap, "messages": [fitted], "page": page}
     rest = {name: snap[name] for name in ("queue", "approvals", "tasks")}
     excess = size(snap) - limit
     return snap if excess <= 0 else {**snap, **fit(rest, size(rest) - excess)}
+
+
+def _before(cursor: str) -> Wire:
+    return {"before": cursor, "has_more": True}

@@ -129,7 +129,13 @@ def _step_reset(view: View, d: Any) -> None:
 
 
 def _message_upserted(view: View, d: Any) -> None:
-    _upsert(view["messages"], copy.deepcopy(d["message"]))
+    message = copy.deepcopy(d["message"])
+    known = _message(view, message["id"])
+    if known and message["parts"]:
+        # A message too large for a frame comes without its earlier parts (see ``cut``).
+        first = message["parts"][0]["idx"]
+        message["parts"] = [*(part for part in known["parts"] if part["idx"] < first), *message["parts"]]
+    _upsert(view["messages"], message)
 
 
 def _message_removed(view: View, d: Any) -> None:

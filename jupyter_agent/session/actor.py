@@ -68,7 +68,7 @@ from ..store import reading
 from ..store.store import SessionStore
 from ..store.writes import PutMeta, PutSession, Write
 from . import approvals, branches, ending, naming, queueing, recovery, sending, tasks
-from .catching_up import what_was_missed
+from .catching_up import page_before, what_was_missed
 from .connection import Connection
 from .inbox import Envelope, Inbox, rejected
 from .journal import Journal
@@ -147,11 +147,6 @@ class SessionActor:
         """Wait until no turn runs here, at most so many seconds."""
         if self._turn_task is not None:
             await asyncio.wait({self._turn_task}, timeout=within)
-
-    @property
-    def message_room(self) -> int:
-        """How many bytes a message has on the wire."""
-        return self.services.settings.message_room
 
     @property
     def idle(self) -> bool:
@@ -283,21 +278,13 @@ class SessionActor:
             unknown = CommandRejected("There is no such message in this session.", code="unknown_cursor")
             envelope.reply(rejected(envelope.cmd_id, unknown))
             return
-        messages, has_more = found
-        before = messages[0]["id"] if messages and has_more else None
-        result: dict[str, Json] = {"messages": messages, "has_more": has_more, "before": before}
+        messages, before = found
+        result: dict[str, Json] = {"messages": messages, "has_more": before is not None, "before": before}
         envelope.reply(Ack(cmd_id=envelope.cmd_id, status="accepted", result=result))
 
-    async def page(self, before: str | None, limit: int) -> tuple[list[dict[str, Any]], bool] | None:
-        """Return ``(messages, has_more)`` before a message; None when that is not one."""
-        settings = self.services.settings
-        size = min(settings.page_bytes * 4, settings.frame_bytes * 3 // 4)
-        messages, more = await self.journal.read(
-            lambda store: reading.page_of(
-                store.db.conn, before=before, limit=limit, limit_bytes=size, message_bytes=settings.message_room
-            )
-        )
-        return None if messages is None else (messages, more)
+    async def page(self, before: str | None, limit: int) -> reading.Page | None:
+        """Return what comes before a message or a part; None when the cursor is neither."""
+        return await page_before(self.journal, self.services.settings, before, limit)
 
     # -- messages and turns ----------------------------------------------------------
 

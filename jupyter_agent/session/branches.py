@@ -12,13 +12,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandRejected
 from ..protocol import codec
 from ..protocol.commands import SessionClear, SessionFork, SessionRewind, TurnRetry
 from ..protocol.content import Json
-from ..protocol.events import MessageAdded, MessageRemoved
+from ..protocol.cut import fit_message
+from ..protocol.events import Event, MessageAdded, MessageRemoved, PartDone
 from ..protocol.plain import to_plain
 from ..store import branch, reading
 from ..store.branch import Node
@@ -100,14 +102,21 @@ async def _go_to(actor: SessionActor, message_id: str | None) -> None:
     while True:
         await actor.halt()
         change = branch.change_to(await _tree(actor), message_id)
-        coming = await actor.journal.read(
-            lambda store, ids=change.coming: reading.messages_of(store.db.conn, ids, actor.message_room)
-        )
+        coming = await actor.journal.read(lambda store, ids=change.coming: reading.messages_of(store.db.conn, ids))
         if actor.state.turn is None:  # else something else began one meanwhile
             break
     events: list[Any] = [MessageRemoved(message_id=gone) for gone in change.leaving]
-    events += [MessageAdded(message=codec.decode_message(message)) for message in coming]
+    for message in coming:
+        events += _coming(message, actor.services.settings.message_room)
     if events:
         actor.journal.record(*events, writes=[KeepBranch()], full=True)
         actor.put_facts()
     actor.state.head = message_id
+
+
+def _coming(plain: dict[str, Any], room: int) -> Iterator[Event]:
+    """Tell a message that comes back, and one by one the parts that its frame leaves out."""
+    message = codec.decode_message(plain)
+    yield MessageAdded(message=message)
+    for part in message.parts[: len(message.parts) - len(fit_message(plain, room)["parts"])]:
+        yield PartDone(message_id=message.id, part=part)

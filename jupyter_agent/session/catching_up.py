@@ -1,4 +1,4 @@
-"""What brings a view up to date: the events since its cursor, or else a snapshot."""
+"""What brings a view up to date: the events since its cursor, or else a snapshot; and what came before that."""
 
 from __future__ import annotations
 
@@ -51,6 +51,16 @@ async def what_was_missed(
     return frames, seq
 
 
+async def page_before(journal: Reads, settings: Settings, before: str | None, limit: int) -> reading.Page | None:
+    """Return what comes before a message or a part; None when the cursor is neither. Raises ``StoreError``."""
+    limit_bytes = min(settings.page_bytes * 4, settings.frame_bytes * 3 // 4)
+    return await journal.read(
+        lambda store: reading.page_of(
+            store.db.conn, before=before, limit=limit, limit_bytes=limit_bytes, message_bytes=settings.message_room
+        )
+    )
+
+
 async def _replay(journal: Reads, settings: Settings, command: Subscribe) -> list[dict[str, Any]] | None:
     since = command.since
     if since is None:
@@ -61,6 +71,5 @@ async def _replay(journal: Reads, settings: Settings, command: Subscribe) -> lis
             since,
             limit=settings.replay_events,
             limit_bytes=settings.replay_bytes,
-            message_bytes=settings.message_room,
         )
     )

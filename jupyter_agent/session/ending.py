@@ -23,7 +23,7 @@ from ..protocol.content import (
 from ..protocol.events import ApprovalResolved, Event, MessageUpdated, PartDone, ToolStateChanged, TurnEnded
 from ..protocol.ids import now_ms
 from ..store.writes import DropJob, PutBlocks, PutCall, Write
-from .large import cut_message
+from .large import marked
 from .permissions import expiry_of
 
 if TYPE_CHECKING:
@@ -56,8 +56,6 @@ class Endable(Protocol):
     def state(self) -> State: ...
     @property
     def journal(self) -> Recorder: ...
-    @property
-    def message_room(self) -> int: ...
 
 
 def end(actor: Endable, outcome: OutcomeKind, error: TurnError | None) -> None:
@@ -74,10 +72,7 @@ def end(actor: Endable, outcome: OutcomeKind, error: TurnError | None) -> None:
         )
     for event in list(_settled(state, outcome)):
         actor.journal.record(event)
-    final = cut_message(
-        replace(message, status=_MESSAGE_STATUS[outcome], parts=state.live_parts()),
-        actor.message_room,
-    )
+    final = marked(replace(message, status=_MESSAGE_STATUS[outcome], parts=state.live_parts()))
     actor.journal.record(
         MessageUpdated(message=final),
         TurnEnded(

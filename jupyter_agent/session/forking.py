@@ -26,7 +26,6 @@ from ..protocol.content import Session, Usage
 from ..protocol.events import Event
 from ..protocol.frames import Recorded
 from ..protocol.ids import now_ms
-from ..settings import Settings
 from ..store import branch, reading
 from ..store.opening import DISK_HINT, as_store_error
 from ..store.profile import Profile
@@ -66,20 +65,20 @@ def _link(blob: Path, target: Path) -> None:
         shutil.copyfile(blob, target)
 
 
-def make_own(half: Path, session_id: str, message_id: str | None, settings: Settings, profile: Profile) -> Session:
+def make_own(half: Path, session_id: str, message_id: str | None, profile: Profile) -> Session:
     """Make the copy in ``half`` a session of its own that ends with ``message_id``; return its facts."""
     store = SessionStore.open(half, profile=profile)
     try:
-        return store.ask(lambda store: _own(store, session_id, message_id, settings.message_room))
+        return store.ask(lambda store: _own(store, session_id, message_id))
     finally:
         store.close()
 
 
-def _own(store: SessionStore, session_id: str, message_id: str | None, room: int) -> Session:
+def _own(store: SessionStore, session_id: str, message_id: str | None) -> Session:
     conn = store.db.conn
     _drop_open_step(conn)
     loaded = reading.load(conn, store.blobs)
-    copied = _Copy(store, State.of(loaded), room)
+    copied = _Copy(store, State.of(loaded))
     ending.end(copied, "interrupted", None)
     conn.execute("BEGIN IMMEDIATE")
     try:
@@ -179,9 +178,8 @@ def _forget(conn: sqlite3.Connection) -> reading.Wire | None:
 class _Copy:
     """Stands in for actor and journal where a turn is ended: one commit a record, nobody listens."""
 
-    def __init__(self, store: SessionStore, state: State, message_room: int) -> None:
+    def __init__(self, store: SessionStore, state: State) -> None:
         self.state = state
-        self.message_room = message_room
         self.journal = self
         self._store = store
 

@@ -15,7 +15,7 @@ from typing import Any
 from ..protocol import codec
 from ..protocol.commands import SentFile, SentText
 from ..protocol.content import Approval, Message, TextPart
-from ..protocol.cut import fit, fit_fields, fit_message, size
+from ..protocol.cut import fit, fit_fields, size
 from ..protocol.events import ToolStateChanged
 from ..protocol.frames import dump_json
 from ..protocol.plain import to_plain
@@ -88,12 +88,9 @@ def cut_preview(approval: Approval, room: int) -> Approval:
     return approval if shown is preview else replace(approval, preview=codec.decode_displays(shown))
 
 
-def cut_message(message: Message, room: int) -> Message:
-    """Return the message as it is shown at rest: what is too large all together is cut more."""
-    marked = replace(message, truncated=any(getattr(part, "truncated", False) for part in message.parts))
-    plain = to_plain(marked)
-    shown = fit_message(plain, room)
-    return marked if shown is plain else codec.decode_message(shown)
+def marked(message: Message) -> Message:
+    """Return a message at rest, marked if one of its parts is shown cut."""
+    return replace(message, truncated=any(getattr(part, "truncated", False) for part in message.parts))
 
 
 def _blob(fields: Fields) -> bytes:

@@ -23,6 +23,7 @@ from ..store.profile import Profile
 from ..store.store import SessionStore
 from ..store.trash import Trash
 from . import forking, jobs, looking
+from .catching_up import page_before
 from .listing import Listing
 
 if TYPE_CHECKING:
@@ -115,17 +116,21 @@ class Library:
         except looking.ONLY_LOOK as why:
             return await looking.Onlooker(self.folder / session_id, why).facts()
 
-    async def messages(self, session_id: str, before: str | None = None, limit: int = 25) -> tuple[list[Message], bool]:
-        """Return ``(messages oldest first, has_more)``. Raises ``CommandRejected`` for an unknown cursor."""
+    async def messages(
+        self, session_id: str, before: str | None = None, limit: int = 25
+    ) -> tuple[list[Message], str | None]:
+        """Return messages, oldest first, and the cursor of what comes before them.
+
+        Raises ``CommandRejected`` for an unknown cursor.
+        """
         try:
             page = await (await self._host.get(session_id)).page(before, limit)
-            found = None if page is None else ([codec.decode_message(row) for row in page[0]], page[1])
         except looking.ONLY_LOOK as why:
             onlooker = looking.Onlooker(self.folder / session_id, why)
-            found = await onlooker.messages(before, limit, self._settings.page_bytes * 4)
-        if found is None:
+            page = await page_before(onlooker, self._settings, before, limit)
+        if page is None:
             raise CommandRejected("There is no such message in this session.", code="unknown_cursor")
-        return found
+        return [codec.decode_message(row) for row in page.messages], page.before
 
     async def part(self, session_id: str, message_id: str, part_id: str) -> dict[str, Json]:
         """Return one part of a message, whole. Raises ``SessionNotFound``."""
@@ -173,7 +178,7 @@ class Library:
         half = self.folder / f".{session_id}"  # No session's name: what a crash leaves of it is nobody's.
         await actor.journal.committed()
         await actor.journal.read(lambda store: forking.copy(store, half))
-        session = await asyncio.to_thread(forking.make_own, half, session_id, message_id, self._settings, self._profile)
+        session = await asyncio.to_thread(forking.make_own, half, session_id, message_id, self._profile)
         await asyncio.to_thread(half.rename, self.folder / session_id)
         await self.listing.added(session, read=True)
         return session

@@ -16,12 +16,12 @@ from typing import TypeVar
 from ..errors import AgentError, StoreDamaged, StoreLocked, StoreTooNew, StoreUnwritable
 from ..protocol import codec
 from ..protocol.commands import Command, History, Subscribe
-from ..protocol.content import Message, Session
+from ..protocol.content import Json, Session
 from ..protocol.events import Ack, Error
 from ..settings import Settings
 from ..store import reading
 from ..store.store import SessionStore
-from .catching_up import what_was_missed
+from .catching_up import page_before, what_was_missed
 from .connection import Connection
 from .inbox import rejected
 
@@ -49,13 +49,6 @@ class Onlooker:
         """Return the session's facts."""
         snap = await self.read(lambda store: reading.snapshot(store.db.conn, page=1, page_bytes=0))
         return codec.decode_session(snap["session"])
-
-    async def messages(self, before: str | None, limit: int, limit_bytes: int) -> tuple[list[Message], bool] | None:
-        """Return ``(messages, has_more)``; None for an unknown cursor."""
-        rows, more = await self.read(
-            lambda store: reading.page_of(store.db.conn, before=before, limit=limit, limit_bytes=limit_bytes)
-        )
-        return None if rows is None else ([codec.decode_message(row) for row in rows], more)
 
 
 async def answer(
@@ -91,18 +84,11 @@ async def _show(connection: Connection, command: Subscribe, onlooker: Onlooker, 
 async def _tell_history(
     connection: Connection, cmd_id: str, onlooker: Onlooker, before: str | None, limit: int, settings: Settings
 ) -> None:
-    rows, more = await onlooker.read(
-        lambda store: reading.page_of(
-            store.db.conn,
-            before=before,
-            limit=limit,
-            limit_bytes=min(settings.page_bytes * 4, settings.frame_bytes * 3 // 4),
-            message_bytes=settings.message_room,
-        )
-    )
-    if rows is None:
+    page = await page_before(onlooker, settings, before, limit)
+    if page is None:
         unknown = AgentError("There is no such message in this session.", code="unknown_cursor")
         connection.ack(rejected(cmd_id, unknown))
         return
-    cursor = rows[0]["id"] if rows and more else None
-    connection.ack(Ack(cmd_id=cmd_id, status="accepted", result={"messages": rows, "has_more": more, "before": cursor}))
+    messages, cursor = page
+    result: dict[str, Json] = {"messages": messages, "has_more": cursor is not None, "before": cursor}
+    connection.ack(Ack(cmd_id=cmd_id, status="accepted", result=result))

@@ -15,7 +15,7 @@ from ..protocol.events import MessageAdded, Notice, SessionUpdated, TurnEnded, T
 from ..protocol.ids import new_id, now_ms
 from ..store.writes import PutBlocks, Write
 from . import naming
-from .large import cut_message
+from .large import marked
 from .said import CUT_FILE, reads_cut, title_of
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def start_turn(
         started_at=now,
         user=user,
     )
-    said_by_user = cut_message(
+    said_by_user = marked(
         Message(
             id=message_id,
             role="user",
@@ -56,8 +56,7 @@ def start_turn(
             parent_id=state.head,
             created_at=now,
             parts=parts,
-        ),
-        actor.message_room,
+        )
     )
     answer = Message(
         id=turn.message_id,

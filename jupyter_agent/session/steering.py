@@ -23,6 +23,7 @@ from ..protocol.events import Event, MessageAdded, MessageUpdated, Notice
 from ..protocol.ids import new_id, now_ms
 from ..store.writes import PutBlocks
 from . import approvals
+from .large import marked
 from .said import said_to_model
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def take(actor: SessionActor) -> bool:
 
 def _messages(actor: SessionActor, turn: Turn, message: Message, items: list[QueueItem]) -> list[Event]:
     now = now_ms()
-    finished = replace(message, status="complete", parts=actor.state.live_parts())
+    finished = marked(replace(message, status="complete", parts=actor.state.live_parts()))
     events: list[Event] = [MessageUpdated(message=finished)]
     parent = message.id
     for item in items:

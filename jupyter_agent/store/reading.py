@@ -10,11 +10,11 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import StoreDamaged
 from ..protocol.commands import Cursor
-from ..protocol.cut import fit_message, marked
+from ..protocol.cut import cursor_of, fit_message, marked
 from ..protocol.fold import status_of
 from ..protocol.plain import utf16_len
 from .blobs import Blobs
@@ -145,17 +145,18 @@ def last_seq(conn: sqlite3.Connection) -> int:
 def snapshot(conn: sqlite3.Connection, *, page: int, page_bytes: int, message_bytes: int = NO_LIMIT) -> Wire:
     """Return the ``d`` of a snapshot: newest messages until ``page`` or ``page_bytes``, at least one.
 
-    A message of more than ``message_bytes`` comes cut.
+    A message of more than ``message_bytes`` comes with its newest parts.
     """
     conn.execute("BEGIN")
     try:
-        messages, has_more = page_of(conn, before=None, limit=page, limit_bytes=page_bytes, message_bytes=message_bytes)
+        newest = page_of(conn, before=None, limit=page, limit_bytes=page_bytes, message_bytes=message_bytes)
+        messages, before = newest or NOTHING
         turn = _live_turn(conn)
         snap: Wire = {
             "as_of": last_seq(conn),
             "session": session(conn),
             "messages": messages,
-            "page": {"before": messages[0]["id"] if messages and has_more else None, "has_more": has_more},
+            "page": {"before": before, "has_more": before is not None},
             "turn": turn,
             "queue": [json.loads(row[0]) for row in conn.execute("SELECT data FROM queue ORDER BY pos")],
             "paused": _meta(conn, "queue", {"paused": False})["paused"],
@@ -185,35 +186,71 @@ def session(conn: sqlite3.Connection) -> Wire:
     return facts
 
 
+class Page(NamedTuple):
+    """A stretch of the transcript, oldest first."""
+
+    messages: list[Wire]
+    before: str | None
+    """The cursor of what comes before: a message, or a part where that one's message has earlier ones."""
+
+
+NOTHING = Page([], None)
+_ENVELOPE_BYTES = 512
+"""What a message takes besides its parts."""
+
+
 def page_of(
     conn: sqlite3.Connection, *, before: str | None, limit: int, limit_bytes: int, message_bytes: int = NO_LIMIT
-) -> tuple[list[Wire], bool] | tuple[None, bool]:
-    """Return ``(messages oldest first, has_more)`` before a message id, or ``(None, False)`` for an unknown one."""
-    top = _ord_of(conn, before)
-    if top is None:
-        return None, False
-    ids: list[str] = []
-    size = 0
+) -> Page | None:
+    """Return what comes before a message, or before a part; None for an unknown cursor.
+
+    A message with more than ``message_bytes`` of parts comes with the newest of them, and is the page's oldest.
+    """
+    place = _place(conn, before)
+    if place is None:
+        return None
+    top, idx = place
     rows = conn.execute(
-        "SELECT m.id, (SELECT coalesce(sum(length(p.data)), 0) FROM parts p WHERE p.message_id = m.id)"
-        " FROM messages m WHERE m.removed=0 AND m.ord < ? ORDER BY m.ord DESC LIMIT ?",
+        "SELECT m.id, coalesce((SELECT sum(length(p.data)) FROM parts p WHERE p.message_id = m.id), 0),"
+        " length(m.meta) FROM messages m WHERE m.removed=0 AND m.ord < ? ORDER BY m.ord DESC LIMIT ?",
         (top, limit + 1),
     ).fetchall()
-    for message_id, length in rows[:limit]:
-        size += min(length, message_bytes)
+    ids: list[str] = []
+    size = 0
+    for message_id, length, meta in rows[:limit]:
+        size += min(length, message_bytes) + meta + _ENVELOPE_BYTES
         if ids and size > limit_bytes:
             break
         ids.append(message_id)
     marks = ",".join("?" * len(ids))
-    messages = _messages(conn, f"WHERE m.id IN ({marks})", tuple(ids))
-    return [fit_message(message, message_bytes) for message in messages], len(rows) > len(ids)
+    found = _messages(conn, f"WHERE m.id IN ({marks})", tuple(ids))
+    if found and idx is not None:
+        found[-1]["parts"] = [part for part in found[-1]["parts"] if part["idx"] < idx]
+    messages: list[Wire] = []
+    for message in reversed(found):
+        shown = fit_message(message, message_bytes)
+        messages.insert(0, shown)
+        if len(shown["parts"]) < len(message["parts"]):
+            return Page(messages, cursor_of(messages, partial=True))
+    return Page(messages, cursor_of(messages, partial=False) if len(rows) > len(ids) else None)
 
 
-def _ord_of(conn: sqlite3.Connection, message_id: str | None) -> int | None:
-    if message_id is None:
-        return 1 << 62
-    row = conn.execute("SELECT ord FROM messages WHERE id=?", (message_id,)).fetchone()
-    return int(row[0]) if row else None
+def _place(conn: sqlite3.Connection, cursor: str | None) -> tuple[int, int | None] | None:
+    """Return what to read from: messages below an ``ord``, and of the newest only the parts below an ``idx``."""
+    if cursor is None:
+        return 1 << 62, None
+    row = conn.execute("SELECT ord FROM messages WHERE id=?", (cursor,)).fetchone()
+    if row is not None:
+        return int(row[0]), None
+    row = conn.execute(
+        "SELECT m.ord, p.idx, (SELECT min(idx) FROM parts WHERE message_id=m.id)"
+        " FROM parts p JOIN messages m ON m.id = p.message_id WHERE p.id=?",
+        (cursor,),
+    ).fetchone()
+    if row is None:
+        return None
+    ord_, idx, least = row
+    return (ord_, None) if idx == least else (ord_ + 1, idx)
 
 
 def _messages(conn: sqlite3.Connection, where: str, values: tuple[str, ...]) -> list[Wire]:
@@ -251,9 +288,7 @@ def _deltas(conn: sqlite3.Connection, *, after: int) -> Iterator[tuple[int, int,
         yield from json.loads(body)
 
 
-def replay(
-    conn: sqlite3.Connection, since: Cursor, *, limit: int, limit_bytes: int, message_bytes: int = NO_LIMIT
-) -> list[Wire] | None:
+def replay(conn: sqlite3.Connection, since: Cursor, *, limit: int, limit_bytes: int) -> list[Wire] | None:
     """Return the events after ``since``, neighbouring deltas as one; None when a snapshot is cheaper.
 
     ``covers`` stands where one event answers for many. None as well when the cursor
@@ -266,7 +301,7 @@ def replay(
             return None
         if since.seq < top and since.seq + 1 < _oldest(conn):
             return None
-        events = [_rehydrate(conn, message_bytes, *row) for row in conn.execute(
+        events = [_rehydrate(conn, *row) for row in conn.execute(
             "SELECT seq, ts, turn_id, type, body FROM events WHERE seq > ? ORDER BY seq", (since.seq,)
         )]  # fmt: skip
         live = _live_turn(conn)
@@ -290,14 +325,12 @@ def _oldest(conn: sqlite3.Connection) -> int:
     return int(row[0]) if row else 1 << 62
 
 
-def _rehydrate(
-    conn: sqlite3.Connection, message_bytes: int, seq: int, ts: int, turn: str | None, kind: str, body: str
-) -> Wire:
+def _rehydrate(conn: sqlite3.Connection, seq: int, ts: int, turn: str | None, kind: str, body: str) -> Wire:
     d = json.loads(body)
     if "ref" in d:
         match kind:
             case "message.updated" | "message.added":
-                d = {"message": fit_message(_messages(conn, "WHERE m.id=?", (d["ref"],))[0], message_bytes)}
+                d = {"message": _messages(conn, "WHERE m.id=?", (d["ref"],))[0]}
             case "part.done":
                 d = {"message_id": d["message_id"], "part": _part(conn, d["ref"])}
             case _:
@@ -403,10 +436,10 @@ def texts(conn: sqlite3.Connection) -> list[tuple[str, str]]:
     return conn.execute("SELECT id, content FROM messages WHERE removed=0 AND content != '' ORDER BY ord").fetchall()
 
 
-def messages_of(conn: sqlite3.Connection, ids: list[str], message_bytes: int = NO_LIMIT) -> list[Wire]:
-    """Return these messages, each as one of its frames shows it."""
+def messages_of(conn: sqlite3.Connection, ids: list[str]) -> list[Wire]:
+    """Return these messages, with all their parts."""
     found = (_messages(conn, "WHERE m.id=?", (message_id,)) for message_id in ids)
-    return [fit_message(message, message_bytes) for messages in found for message in messages]
+    return [message for messages in found for message in messages]
 
 
 def has_message(conn: sqlite3.Connection, message_id: str) -> bool:

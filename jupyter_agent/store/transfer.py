@@ -310,8 +310,8 @@ def _settle(store: SessionStore) -> None:
 
 
 def _close_open_parts(conn: sqlite3.Connection) -> None:
-    messages, _ = reading.page_of(conn, before=None, limit=_MOST_MESSAGES, limit_bytes=1 << 60)
-    for message in messages or []:
+    everything = reading.page_of(conn, before=None, limit=_MOST_MESSAGES, limit_bytes=1 << 60) or reading.NOTHING
+    for message in everything.messages:
         for part in message["parts"]:
             match part:
                 case {"type": "text" | "reasoning", "state": "streaming"}:

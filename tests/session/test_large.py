@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import copy
 import json
 import random
 import shutil
@@ -223,6 +225,80 @@ async def test_a_full_queue_is_refused(model_server: ModelServer, tmp_path: Path
             gate.open()
 
 
+async def many_calls(model_server: ModelServer, folder: Path, calls: int, at_once: int, **settings: Any) -> None:
+    """Let a turn make so many calls, and look at it from all sides: while it runs, at its end, and page by page."""
+    write_notebook(folder, "a.ipynb")
+    gate = Gate()
+    steps = [Reply(*[LOOK] * min(at_once, calls - made)) for made in range(0, calls, at_once)]
+    model_server.script([*steps, Reply(Text("All", gate, " read."))])
+    async with hosting(model_server, folder, max_steps=len(steps) + 1, **settings) as host:
+        session = await host.create(notebook_path="a.ipynb")
+        async with measuring(host, session.id) as view, measuring(host, session.id) as other:
+            await view.say("look")
+            await view.event(lambda e: e["type"] == "part.delta" and e["d"]["delta"] == "All", within=100)
+            told = await other.subscribe()
+            assert len(told["d"]["messages"][0]["parts"]) < calls, "the frame is too large for what is tested"
+            view.same_story_as(told)
+            gate.open()
+            await asyncio.gather(*(one.event("turn.ended", outcome="completed") for one in (view, other)))
+            parts = view.view["messages"][-1]["parts"]
+            assert [part["idx"] for part in parts] == list(range(calls + 1)), "a live view keeps what it heard of"
+            view.same_story_as({"d": other.view | {"as_of": other.seq}})
+            view.same_story_as(await other.subscribe())
+            assert other.text == "All read."
+            messages = await paged_back(other, host, session.id)
+            assert messages == view.view["messages"]
+            await other.subscribe(since={"ep": other.ep, "seq": (other.seq or 0) - 40})
+            assert max(view.longest, other.longest) <= host.settings.frame_bytes
+
+
+async def paged_back(view: Stranger, host: SessionHost, session_id: str) -> list[dict[str, Any]]:
+    """All messages, as one gets them who starts with a snapshot and asks for what is older, on both roads."""
+    messages: list[dict[str, Any]] = copy.deepcopy(view.view["messages"])
+    before: str | None = view.view["page"]["before"]
+    while before is not None:
+        page = (await view.ask("history", before=before, limit=25))["result"]
+        plain, cursor = await host.messages(session_id, before, 25)
+        assert ([message.id for message in plain], cursor) == ([m["id"] for m in page["messages"]], page["before"])
+        older: list[dict[str, Any]] = page["messages"]
+        if older[-1]["id"] == messages[0]["id"]:
+            first = messages.pop(0)
+            older[-1]["parts"] += first["parts"]
+        messages, before = older + messages, page["before"]
+    return messages
+
+
+async def test_a_turn_of_many_calls_is_one_story_for_all_and_loses_nothing(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    await many_calls(model_server, tmp_path, calls=120, at_once=40, **SMALL)
+
+
+@pytest.mark.skipif(settings.get_current_profile_name() != "sweep", reason="takes a minute; make sweep runs it")
+async def test_a_turn_of_two_thousand_calls_is_one_story_for_all(model_server: ModelServer, tmp_path: Path) -> None:
+    await many_calls(model_server, tmp_path, calls=2_000, at_once=100)
+
+
+async def test_a_long_reply_that_comes_back_with_its_branch_comes_whole(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    write_notebook(tmp_path, "a.ipynb")
+    model_server.script([Reply(*[LOOK] * 100), Reply(Text("All read.")), Reply(Text("Two."))])
+    async with hosting(model_server, tmp_path, **SMALL) as host:
+        session = await host.create(notebook_path="a.ipynb")
+        async with measuring(host, session.id) as view, measuring(host, session.id) as other:
+            await view.say("look")
+            await view.event("turn.ended", outcome="completed")
+            before = view.view["messages"]
+            await view.ask("session.clear")
+            assert view.view["messages"] == []
+            assert (await view.ask("session.rewind", message_id=before[-1]["id"]))["status"] == "accepted"
+            assert view.view["messages"] == before
+            view.same_story_as(await other.subscribe())
+            assert await paged_back(other, host, session.id) == before
+            assert max(view.longest, other.longest) <= SMALL["frame_bytes"]
+
+
 SIZES = st.integers(0, 120_000)
 
 
@@ -254,7 +330,7 @@ def outputs_of_a_cell(draw: st.DrawFn) -> list[dict[str, Any]]:
     said=texts(letter_bytes=24).map(lambda text: text + "!"),
     answer=texts(),
     title=SIZES.map(lambda size: "t" * size),
-    looks=st.integers(1, 6),
+    looks=st.integers(1, 6) | st.integers(60, 90),
 )
 async def test_no_frame_is_over_the_limit_whatever_the_parts_hold(
     tmp_path_factory: pytest.TempPathFactory,

@@ -18,7 +18,9 @@ export function Transcript() {
   const sent = client.sent.value;
   const unsent = client.unsent.value;
   const status = client.status.value;
-  const { scroller, column, following, follow } = useStickyScroll(messages[0]?.id);
+  const { scroller, column, following, follow } = useStickyScroll(
+    `${messages[0]?.id} ${messages[0]?.parts[0]?.idx ?? 0}`,
+  );
   const known = new Set(messages.flatMap((message) => message.parts.map((part) => part.id)));
   const orphans = approvals.filter((approval) => !known.has(approval.part_id));
   const empty = messages.length === 0 && sent.length === 0 && unsent.length === 0;
@@ -72,7 +74,7 @@ function Older() {
   );
 }
 
-function useStickyScroll(first: string | undefined) {
+function useStickyScroll(first: string) {
   const scroller = useRef<HTMLDivElement>(null);
   const column = useRef<HTMLDivElement>(null);
   const sticky = useRef<StickyScroll | null>(null);

@@ -117,8 +117,9 @@ class MessagesHandler(AgentHandler):
         limit = _limit(self.get_query_argument("limit", None), default=self.engine.settings.page)
         before = self.get_query_argument("before", None)
         host = await self.engine.host()
-        messages, has_more = await host.messages(session_id, before, limit)
-        self.reply({"messages": [to_plain(message) for message in messages], "has_more": has_more})
+        messages, earlier = await host.messages(session_id, before, limit)
+        shown = [to_plain(message) for message in messages]
+        self.reply({"messages": shown, "has_more": earlier is not None, "before": earlier})
 
 
 class PartHandler(AgentHandler):
