@@ -186,7 +186,7 @@ async def stop(panel: Locator) -> float:
     """Press Stop; return how many seconds it took until the panel says that it stopped."""
     started = time.monotonic()
     await panel.get_by_role("button", name="Stop").click()
-    await expect(panel.locator(".jp-agent-outcome")).to_have_text("Stopped.")
+    await expect(panel.locator(".jp-agent-outcome")).to_contain_text("Stopped.")
     return time.monotonic() - started
 
 
