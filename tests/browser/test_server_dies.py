@@ -65,7 +65,7 @@ async def test_what_was_shown_stays_and_the_answer_goes_on(
     cut.open()
     rest.open()
     if recovery == "never":
-        await expect(side).to_contain_text("This was interrupted.", timeout=START_MS)
+        await expect(side).to_contain_text("The server stopped while this reply was being written.", timeout=START_MS)
         await page.picture("interrupted", side)
         await side.get_by_role("button", name="Continue").click()
     await expect(side).to_contain_text("and after it.", timeout=START_MS)

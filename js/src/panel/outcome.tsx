@@ -19,7 +19,7 @@ export function Outcome() {
     case "interrupted":
       return (
         <Line level="warning" action={resume}>
-          This was interrupted.
+          {outcome.error?.message ?? "This was interrupted."}
         </Line>
       );
     case "step_limit":
