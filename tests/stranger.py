@@ -278,7 +278,8 @@ class Stranger:
 
     def _newest(self, told: Json) -> list[Json]:
         """Return as much of the transcript as somebody was told who may ask for what is older."""
-        if not told["page"]["has_more"]:
+        # A story that was not sent, but read from the rows, has no pages.
+        if not told.get("page", {}).get("has_more"):
             return self.view["messages"]
         first, *more = self.view["messages"][-len(told["messages"]) :]
         before = told["page"]["before"]
