@@ -232,12 +232,13 @@ async def test_a_clock_that_was_ahead_changes_no_order(model_server: ModelServer
         async with viewing(host, session_id) as view:
             await view.say("first")
             await view.event("turn.ended")
-            await until(lambda: not (folder / "session.db-wal").exists())
-            with sqlite3.connect(folder / "session.db") as db:
-                # As if the first message had been written a month from now.
-                for table, column in {"events": "ts", "messages": "created_at", "commands": "created_at"}.items():
-                    db.execute(f"UPDATE {table} SET {column} = {column} + 2592000000")
-            db.close()
+        await until(lambda: not (folder / "session.db-wal").exists())
+        with sqlite3.connect(folder / "session.db") as db:
+            # As if the first message had been written a month from now.
+            for table, column in {"events": "ts", "messages": "created_at", "commands": "created_at"}.items():
+                db.execute(f"UPDATE {table} SET {column} = {column} + 2592000000")
+        db.close()
+        async with viewing(host, session_id) as view:
             after = len(view.events)
             await view.say("second")
             await view.event("turn.ended", after=after)
