@@ -79,7 +79,7 @@ class Settings:
 
     # -- after a crash ---------------------------------------------------------------
     recovery: str = "auto"
-    """``auto``: go on if the user was here lately; ``ask``: show Continue; ``never``: nor that on its own."""
+    """``auto``: go on if the user was here lately, else offer Continue; ``ask``: offer it; ``never``: not even that."""
     recovery_window_s: float = 900.0
     recovery_backoff_s: float = 2.0
     """The pause before a turn is taken up; twice as long each time, 5 minutes at most."""

@@ -5,7 +5,7 @@ import type { JupyterPage } from "../src/connections/page";
 import { ReplayConnection } from "../src/connections/replay";
 import { mountPanel, type PanelHandle, type PanelOptions } from "../src/panel";
 import type { SessionChange, SessionLibrary } from "../src/panel/context";
-import type { EventFrame, Frame, OutcomeKind, Part, Scope, Session } from "../src/protocol.gen";
+import type { EventFrame, Frame, OutcomeKind, Part, Scope, Session, TurnError } from "../src/protocol.gen";
 import { APPROVAL, aMessage, aSession, aTask, aText, aTool, aTurn, opening, SCENES, SID, USAGE } from "./example";
 import { Recorder } from "./recorder";
 
@@ -555,10 +555,12 @@ describe("how it ended", () => {
     expect(road.posted.at(-1)).toMatchObject({ type: "turn.retry", d: { message_id: "msg_b" } });
   });
 
-  const ended = (outcome: OutcomeKind, parts: Part[]) => (recorder: Recorder) =>
-    opening(recorder, [aMessage("msg_b", "assistant", parts, { turn_id: "trn_2" })], {
-      last_outcome: { turn: "trn_2", outcome, error: null, usage: USAGE, message_ids: ["msg_b"], ended_at: 0 },
-    });
+  const ended =
+    (outcome: OutcomeKind, parts: Part[], error: TurnError | null = null) =>
+    (recorder: Recorder) =>
+      opening(recorder, [aMessage("msg_b", "assistant", parts, { turn_id: "trn_2" })], {
+        last_outcome: { turn: "trn_2", outcome, error, usage: USAGE, message_ids: ["msg_b"], ended_at: 0 },
+      });
 
   test.each<OutcomeKind>(["interrupted", "step_limit", "stopped"])(
     "what was %s can be gone on with",
@@ -569,6 +571,13 @@ describe("how it ended", () => {
       expect(document.activeElement).toBe(named(root, "Message"));
     },
   );
+
+  test("where the server's setting is never to take replies up, that is not offered either", async () => {
+    const error = { code: "interrupted", message: "The server stopped.", retryable: false };
+    const { root } = await show(ended("interrupted", [aText("prt_b", 0, "I was about to")], error));
+    expect(root.textContent).toContain("The server stopped.");
+    expect(named(root, "Continue")).toBeUndefined();
+  });
 
   test("what was stopped before it said anything is not gone on with", async () => {
     const { root } = await show(ended("stopped", []));

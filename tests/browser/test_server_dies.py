@@ -18,7 +18,7 @@ GONE = re.compile(
 """What a page notes while nobody answers: the browser's own words, and JupyterLab's."""
 
 
-@pytest.fixture(params=["auto", "never"])
+@pytest.fixture(params=["auto", "ask"])
 def mortal_lab(
     request: pytest.FixtureRequest, claude: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Lab, str]]:
@@ -64,7 +64,7 @@ async def test_what_was_shown_stays_and_the_answer_goes_on(
     start_again()
     cut.open()
     rest.open()
-    if recovery == "never":
+    if recovery == "ask":
         await expect(side).to_contain_text("The server stopped while this reply was being written.", timeout=START_MS)
         await page.picture("interrupted", side)
         await side.get_by_role("button", name="Continue").click()

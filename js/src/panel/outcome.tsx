@@ -18,7 +18,7 @@ export function Outcome() {
       return <Line action={saidSomething(messages, outcome) ? resume : undefined}>Stopped.</Line>;
     case "interrupted":
       return (
-        <Line level="warning" action={resume}>
+        <Line level="warning" action={outcome.error?.retryable === false ? undefined : resume}>
           {outcome.error?.message ?? "This was interrupted."}
         </Line>
       );

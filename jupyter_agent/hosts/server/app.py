@@ -150,7 +150,7 @@ class AgentExtension(ExtensionApp):
         ["auto", "ask", "never"],
         "auto",
         help="auto: a turn that the server's end cut off goes on if the user was here lately. "
-        "ask: it waits for Continue. never: it is only marked as interrupted.",
+        "ask: the panel offers Continue. never: it stays as it is, and nothing is offered.",
     ).tag(config=True)
     recovery_window_s = Float(900.0, min=0, help="How long ago “lately” is.").tag(config=True)
     recovery_backoff_s = Float(2.0, min=0, help="The pause before a turn is taken up; it doubles each time.").tag(
