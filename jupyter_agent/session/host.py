@@ -287,7 +287,8 @@ class SessionHost:
     async def _sweep(self) -> None:
         """Put idle sessions to sleep, as long as somebody is awake."""
         loop = asyncio.get_running_loop()
-        pause = min(1.0, self.settings.idle_s / 4)
+        # Not without a pause: with idle_s = 0 it would never let go of the event loop.
+        pause = max(0.01, min(1.0, self.settings.idle_s / 4))
         while any(room.actor is not None for room in self._rooms.values()):
             await asyncio.sleep(pause)
             for room in list(self._rooms.values()):
