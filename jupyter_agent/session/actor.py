@@ -64,7 +64,7 @@ from ..protocol.events import (
 from ..protocol.frames import Frame, Recorded, transient
 from ..protocol.ids import now_ms
 from ..protocol.plain import to_plain
-from ..store import reading
+from ..store import loading, transcript
 from ..store.store import SessionStore
 from ..store.writes import PutMeta, PutSession, Write
 from . import approvals, branches, ending, naming, queueing, recovery, sending, tasks
@@ -90,7 +90,7 @@ class SessionActor:
         services: Services,
         store: SessionStore,
         thread: ThreadPoolExecutor,
-        loaded: reading.Loaded,
+        loaded: loading.Loaded,
         *,
         emit: Callable[[list[Recorded], Frame], None],
         hint: Callable[[Frame], None],
@@ -282,7 +282,7 @@ class SessionActor:
         result: dict[str, Json] = {"messages": messages, "has_more": before is not None, "before": before}
         envelope.reply(Ack(cmd_id=envelope.cmd_id, status="accepted", result=result))
 
-    async def page(self, before: str | None, limit: int) -> reading.Page | None:
+    async def page(self, before: str | None, limit: int) -> transcript.Page | None:
         """Return what comes before a message or a part; None when the cursor is neither."""
         return await page_before(self.journal, self.services.settings, before, limit)
 
@@ -441,7 +441,7 @@ class SessionActor:
             self.put_facts()
 
 
-def _close_late(opening: Future[tuple[SessionStore, reading.Loaded]]) -> None:
+def _close_late(opening: Future[tuple[SessionStore, loading.Loaded]]) -> None:
     """Let go of a database that opened when nobody waited for it any more."""
     if not opening.cancelled() and opening.exception() is None:
         opening.result()[0].close()

@@ -22,7 +22,7 @@ from ..protocol.content import Json
 from ..protocol.cut import fit_message
 from ..protocol.events import Event, MessageAdded, MessageRemoved, PartDone
 from ..protocol.plain import to_plain
-from ..store import branch, reading
+from ..store import branch, reading, transcript
 from ..store.branch import Node
 from ..store.writes import KeepBranch
 from . import starting
@@ -102,7 +102,7 @@ async def _go_to(actor: SessionActor, message_id: str | None) -> None:
     while True:
         await actor.halt()
         change = branch.change_to(await _tree(actor), message_id)
-        coming = await actor.journal.read(lambda store, ids=change.coming: reading.messages_of(store.db.conn, ids))
+        coming = await actor.journal.read(lambda store, ids=change.coming: transcript.messages_of(store.db.conn, ids))
         if actor.state.turn is None:  # else something else began one meanwhile
             break
     events: list[Any] = [MessageRemoved(message_id=gone) for gone in change.leaving]

@@ -11,7 +11,7 @@ from ..protocol.events import CaughtUp
 from ..protocol.frames import VERSION, Frame, transient
 from ..protocol.ids import now_ms
 from ..settings import Settings
-from ..store import reading
+from ..store import reading, replay, transcript
 from ..store.store import SessionStore
 
 T = TypeVar("T")
@@ -45,17 +45,17 @@ async def what_was_missed(
         room = settings.frame_bytes - size(head) - _ENVELOPE_BYTES
         frames = [Frame({**head, "type": "snapshot", "d": fit_snapshot(snap, room)})]
     else:
-        seq = reading.range_of(events[-1])[1] if events else command.since.seq if command.since else 0
+        seq = replay.range_of(events[-1])[1] if events else command.since.seq if command.since else 0
         frames = [frame for frame, _ in frames_of(session_id, ep, events, settings.frame_bytes)] if events else []
     frames.append(transient(session_id, ep, now_ms(), CaughtUp(seq=seq)))
     return frames, seq
 
 
-async def page_before(journal: Reads, settings: Settings, before: str | None, limit: int) -> reading.Page | None:
+async def page_before(journal: Reads, settings: Settings, before: str | None, limit: int) -> transcript.Page | None:
     """Return what comes before a message or a part; None when the cursor is neither. Raises ``StoreError``."""
     limit_bytes = min(settings.page_bytes * 4, settings.frame_bytes * 3 // 4)
     return await journal.read(
-        lambda store: reading.page_of(
+        lambda store: transcript.page_of(
             store.db.conn, before=before, limit=limit, limit_bytes=limit_bytes, message_bytes=settings.message_room
         )
     )
@@ -66,7 +66,7 @@ async def _replay(journal: Reads, settings: Settings, command: Subscribe) -> lis
     if since is None:
         return None
     return await journal.read(
-        lambda store: reading.replay(
+        lambda store: replay.replay(
             store.db.conn,
             since,
             limit=settings.replay_events,

@@ -26,7 +26,7 @@ from ..protocol.content import Session, Usage
 from ..protocol.events import Event
 from ..protocol.frames import Recorded
 from ..protocol.ids import now_ms
-from ..store import branch, reading
+from ..store import branch, loading, reading, transcript
 from ..store.opening import DISK_HINT, as_store_error
 from ..store.profile import Profile
 from ..store.store import BLOBS, DB_NAME, SessionStore
@@ -77,7 +77,7 @@ def make_own(half: Path, session_id: str, message_id: str | None, profile: Profi
 def _own(store: SessionStore, session_id: str, message_id: str | None) -> Session:
     conn = store.db.conn
     _drop_open_step(conn)
-    loaded = reading.load(conn, store.blobs)
+    loaded = loading.load(conn, store.blobs)
     copied = _Copy(store, State.of(loaded))
     ending.end(copied, "interrupted", None)
     conn.execute("BEGIN IMMEDIATE")
@@ -161,7 +161,7 @@ def _cut(conn: sqlite3.Connection, message_id: str) -> None:
     conn.execute("DELETE FROM turns WHERE kept_steps = -1")
 
 
-def _forget(conn: sqlite3.Connection) -> reading.Wire | None:
+def _forget(conn: sqlite3.Connection) -> transcript.Wire | None:
     """Drop what is the original's alone; return how the last turn ended, if the copy has that turn."""
     for table in ("commands", "events", "segments", "queue", "jobs"):
         conn.execute(f"DELETE FROM {table}")

@@ -27,7 +27,7 @@ from ..protocol.content import Json, Road
 from ..protocol.events import Ack, ErrorInfo
 from ..protocol.ids import now_ms
 from ..protocol.plain import to_plain
-from ..store import reading
+from ..store import reading, transcript
 from ..store.writes import PutCommand
 from .journal import Journal
 
@@ -145,7 +145,7 @@ class Inbox:
     async def _check_message_id(self, message_id: str | None) -> None:
         if message_id is None:
             return
-        if await self._journal.read(lambda store: reading.has_message(store.db.conn, message_id)):
+        if await self._journal.read(lambda store: transcript.has_message(store.db.conn, message_id)):
             raise CommandRejected("There is another message with this id.", code="id_taken")
 
     def _settle(self, envelope: Envelope, ack: Ack, message_id: str | None) -> None:

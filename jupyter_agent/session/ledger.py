@@ -47,7 +47,7 @@ from ..protocol.events import (
     TurnStatusChanged,
 )
 from ..protocol.ids import new_id, now_ms
-from ..store import reading
+from ..store import history
 from ..store.writes import Call, Job, Permission, PutBlocks, PutCall, PutMeta, UsePermission
 from ..tools.tool import ToolContext
 from . import jobs, steering, tasks
@@ -151,7 +151,7 @@ class TurnLedger:
     async def history(self) -> list[ApiMessage]:
         """Return the API's history, verbatim, neighbours of one role merged, what a crash left open closed."""
         await self._journal.committed()
-        rows = await self._journal.read(lambda store: reading.api_history(store.db.conn, store.blobs))
+        rows = await self._journal.read(lambda store: history.api_history(store.db.conn, store.blobs))
         said = [ApiMessage(role="user" if role == "user" else "assistant", content=content) for role, content in rows]
         return repair(said, self._state.repair_level, paused=self._state.stop_reason == "pause_turn")
 

@@ -16,7 +16,7 @@ from ..protocol import codec
 from ..protocol.content import Json, Message, Mode, Road, Session
 from ..protocol.events import SessionDeleted
 from ..protocol.ids import is_session_id, new_id, now_ms
-from ..store import reading
+from ..store import transcript
 from ..store.blobs import BLOBS
 from ..store.index import State
 from ..store.profile import Profile
@@ -136,7 +136,7 @@ class Library:
         """Return one part of a message, whole. Raises ``SessionNotFound``."""
 
         def question(store: SessionStore) -> dict[str, Json] | None:
-            return reading.part_of(store.db.conn, store.blobs, message_id, part_id)
+            return transcript.part_of(store.db.conn, store.blobs, message_id, part_id)
 
         try:
             found = await (await self._host.get(session_id)).journal.read(question)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from ..agent.titling import suggest
 from ..errors import AgentError
 from ..protocol.content import OutcomeKind
-from ..store import reading
+from ..store import transcript
 from ..store.writes import PutMeta
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ async def name(actor: SessionActor) -> None:
 
 async def _suggestion(actor: SessionActor) -> str | None:
     await actor.journal.committed()
-    said = [text for _, text in await actor.journal.read(lambda store: reading.texts(store.db.conn))]
+    said = [text for _, text in await actor.journal.read(lambda store: transcript.texts(store.db.conn))]
     if len(said) < 2:
         return None
     async with asyncio.timeout(_PATIENCE_S):

@@ -50,7 +50,7 @@ from ..protocol.events import (
     TurnStatusChanged,
 )
 from ..protocol.plain import utf16_len
-from ..store.reading import Loaded
+from ..store.loading import Loaded
 from ..store.writes import Call, DropJob, Job, Permission, PutJob, Write
 
 _TOOL_FIELDS = (

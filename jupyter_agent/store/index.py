@@ -23,7 +23,7 @@ from ..protocol.content import Session
 from ..protocol.frames import dump_json
 from ..protocol.ids import is_session_id
 from ..protocol.plain import to_plain
-from . import reading
+from . import reading, transcript
 from .opening import DISK_HINT, as_store_error, connect, in_memory, is_busy
 from .profile import Profile
 from .schema import has_full_text, index_migrations
@@ -259,7 +259,7 @@ class SessionIndex:
             try:
                 facts = reading.snapshot(db.conn, page=1, page_bytes=0)["session"]
                 due_at = reading.next_due(db.conn)
-                said = reading.texts(db.conn)
+                said = transcript.texts(db.conn)
             finally:
                 db.conn.close()
         except sqlite3.Error as error:

@@ -39,7 +39,7 @@ def put(conn: sqlite3.Connection, write: Write, blobs: Blobs) -> None:
 
 
 def body(value: Any, blobs: Blobs) -> str:
-    """Return what the row keeps: the JSON, or where it is (``reading.body_of``)."""
+    """Return what the row keeps: the JSON, or where it is (``history.body_of``)."""
     text = dump_json(value)
     return text if len(text) <= ROW_BYTES else dump_json({"blob": blobs.save(text.encode("ascii"))})
 

@@ -38,7 +38,7 @@ from ..protocol.events import (
 from ..protocol.frames import Recorded, dump_json
 from ..protocol.ids import now_ms
 from ..protocol.plain import to_plain
-from . import failpoints, marks, owning, reading, snapshots
+from . import failpoints, loading, marks, owning, reading, snapshots
 from .blobs import BLOBS, Blobs
 from .opening import DAMAGE_HINT, DISK_HINT, as_store_error, connect
 from .owning import THIS_PROCESS, Claim, Server
@@ -116,11 +116,11 @@ class SessionStore:
             raise
 
     @classmethod
-    def wake(cls, folder: Path, server: Server, profile: Profile) -> tuple[SessionStore, reading.Loaded]:
+    def wake(cls, folder: Path, server: Server, profile: Profile) -> tuple[SessionStore, loading.Loaded]:
         """Own the session of this folder and read what it is in the middle of. Raises ``StoreError``."""
         store = cls.open(folder, server=server, profile=profile)
         try:
-            loaded = store.ask(lambda store: reading.load(store.db.conn, store.blobs))
+            loaded = store.ask(lambda store: loading.load(store.db.conn, store.blobs))
             store.ask(lambda store: store.set_mark())
             return store, loaded
         except (TypeError, ValueError, LookupError) as error:

@@ -31,7 +31,7 @@ from ..protocol.content import TERMINAL_TOOL_STATES, Session
 from ..protocol.frames import dump_json
 from ..protocol.ids import new_id, now_ms
 from ..protocol.plain import sound
-from . import reading
+from . import history, loading, reading, transcript
 from .profile import Profile
 from .projection import put_meta
 from .rows import body as row_of
@@ -310,7 +310,7 @@ def _settle(store: SessionStore) -> None:
 
 
 def _close_open_parts(conn: sqlite3.Connection) -> None:
-    everything = reading.page_of(conn, before=None, limit=_MOST_MESSAGES, limit_bytes=1 << 60) or reading.NOTHING
+    everything = transcript.page_of(conn, before=None, limit=_MOST_MESSAGES, limit_bytes=1 << 60) or transcript.NOTHING
     for message in everything.messages:
         for part in message["parts"]:
             match part:
@@ -330,7 +330,7 @@ def _clean_history(store: SessionStore) -> None:
     rows = conn.execute("SELECT turn_id, step, ord, body FROM api_blocks ORDER BY turn_id, step, ord").fetchall()
     answered = {(turn_id, step) for turn_id, step, ord_, _ in rows if ord_ == 1}
     for turn_id, step, ord_, body in rows:
-        stored = reading.body_of(store.blobs, body)
+        stored = history.body_of(store.blobs, body)
         blocks = [block for block in stored if block["type"] not in ("thinking", "redacted_thinking")]
         if ord_ == 0 and (turn_id, step) not in answered:
             blocks = [block for block in blocks if block["type"] != "tool_use"]
@@ -345,7 +345,7 @@ def _clean_history(store: SessionStore) -> None:
 def _read_again(store: SessionStore) -> None:
     """Read the new session as its actor and its views will. Raises ``NotImportable``."""
     try:
-        reading.load(store.db.conn, store.blobs)
+        loading.load(store.db.conn, store.blobs)
         snap = reading.snapshot(store.db.conn, page=_MOST_MESSAGES, page_bytes=1 << 60)
         for message in snap["messages"]:
             codec.decode_message(message)
@@ -355,6 +355,6 @@ def _read_again(store: SessionStore) -> None:
             codec.decode_task(task)
         if snap["last_outcome"] is not None:
             codec.decode_outcome(snap["last_outcome"])
-        reading.api_history(store.db.conn, store.blobs)
+        history.api_history(store.db.conn, store.blobs)
     except (TypeError, ValueError, LookupError, AttributeError, RecursionError, sqlite3.Error) as error:
         raise NotImportable(_NOT_OURS) from error
