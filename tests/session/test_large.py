@@ -274,7 +274,7 @@ async def test_a_turn_of_many_calls_is_one_story_for_all_and_loses_nothing(
     await many_calls(model_server, tmp_path, calls=120, at_once=40, **SMALL)
 
 
-@pytest.mark.skipif(settings.get_current_profile_name() != "sweep", reason="takes a minute; make sweep runs it")
+@pytest.mark.skipif(settings().derandomize, reason="takes a minute; make sweep runs it")
 async def test_a_turn_of_two_thousand_calls_is_one_story_for_all(model_server: ModelServer, tmp_path: Path) -> None:
     await many_calls(model_server, tmp_path, calls=2_000, at_once=100)
 
