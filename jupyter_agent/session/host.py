@@ -105,7 +105,7 @@ class SessionHost:
             library.list_sessions,
         )
         self.session, self.messages, self.blobs = library.session, library.messages, library.blobs
-        self.part = library.part
+        self.part, self.export, self.take_in = library.part, library.export, library.take_in
         self.update, self.delete, self.undelete = library.update, library.delete, library.undelete
 
     def changed(self, actor: SessionActor, events: list[Recorded]) -> None:

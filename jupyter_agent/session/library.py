@@ -8,15 +8,16 @@ for ``settings.undo_delete_s``.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import CommandRejected, SessionNotFound
 from ..protocol import codec
 from ..protocol.content import Json, Message, Mode, Road, Session
 from ..protocol.events import SessionDeleted
 from ..protocol.ids import is_session_id, new_id, now_ms
-from ..store import transcript
+from ..store import taking_in, transcript, transfer
 from ..store.blobs import BLOBS
 from ..store.index import State
 from ..store.profile import Profile
@@ -29,6 +30,8 @@ from .listing import Listing
 if TYPE_CHECKING:
     from .actor import SessionActor
     from .host import SessionHost
+
+T = TypeVar("T")
 
 UNKNOWN = "There is no such session."
 
@@ -138,13 +141,17 @@ class Library:
         def question(store: SessionStore) -> dict[str, Json] | None:
             return transcript.part_of(store.db.conn, store.blobs, message_id, part_id)
 
-        try:
-            found = await (await self._host.get(session_id)).journal.read(question)
-        except looking.ONLY_LOOK as why:
-            found = await looking.Onlooker(self.folder / session_id, why).read(question)
+        found = await self._read(session_id, question)
         if found is None:
             raise SessionNotFound("There is no such part in this session.", code="unknown_part")
         return found
+
+    async def _read(self, session_id: str, question: Callable[[SessionStore], T]) -> T:
+        """Ask a session's database, also of one that can only be looked at. Raises ``SessionNotFound``."""
+        try:
+            return await (await self._host.get(session_id)).journal.read(question)
+        except looking.ONLY_LOOK as why:
+            return await looking.Onlooker(self.folder / session_id, why).read(question)
 
     def blobs(self, session_id: str) -> Path:
         """Return the folder of a session's attachments. Raises ``SessionNotFound``."""
@@ -180,6 +187,21 @@ class Library:
         await actor.journal.read(lambda store: forking.copy(store, half))
         session = await asyncio.to_thread(forking.make_own, half, session_id, message_id, self._profile)
         await asyncio.to_thread(half.rename, self.folder / session_id)
+        await self.listing.added(session, read=True)
+        return session
+
+    async def export(self, session_id: str) -> dict[str, Any]:
+        """Return all of a session as one JSON document. Raises ``SessionNotFound``, ``StoreError``."""
+        copied = await self._read(session_id, lambda store: transfer.copied(store.db.conn))
+        generator = f"jupyter-agent-panel/{self._host.version}"
+        return await asyncio.to_thread(transfer.document_of, copied, self.blobs(session_id), generator=generator)
+
+    async def take_in(self, document: dict[str, Any], title: str | None = None) -> Session:
+        """Make a new session of an exported one, or of a ``.chat`` file. Raises ``NotImportable``, ``StoreError``."""
+        made = await asyncio.to_thread(
+            taking_in.take_in, self.folder, document, title=title, name=title or "", profile=self._profile
+        )
+        session = await self.session(made.id)
         await self.listing.added(session, read=True)
         return session
 

@@ -92,7 +92,30 @@ def read_session(folder: Path) -> tuple[Wire, list[Wire]]:
 
 def export_session(folder: Path, *, generator: str = "") -> Wire:
     """Return the whole session as JSON values, also while a server has it open. Raises ``StoreError``."""
-    conn = _copied(folder)
+    conn = _open(folder)
+    try:
+        copy = copied(conn)
+    finally:
+        conn.close()
+    return document_of(copy, folder / BLOBS, generator=generator)
+
+
+def copied(source: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a copy in memory, of one moment: what is told twice must agree while the session goes on.
+
+    Any thread may read it, one at a time. Raises ``StoreError``.
+    """
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    try:
+        source.backup(copy)
+    except sqlite3.Error as error:
+        copy.close()
+        raise as_store_error(error) from error
+    return copy
+
+
+def document_of(conn: sqlite3.Connection, blobs: Path, *, generator: str) -> Wire:
+    """Return the session that ``copied`` is of, and close the copy. Raises ``StoreError``."""
     try:
         snap = reading.snapshot(conn, page=_MOST_MESSAGES, page_bytes=1 << 60)
         tables = {name: _dump(conn, name) for name in _TABLES}
@@ -107,27 +130,13 @@ def export_session(folder: Path, *, generator: str = "") -> Wire:
         "exported_at": now_ms(),
         "generator": generator,
         **{name: snap[name] for name in ("session", "messages", "tasks", "last_outcome")},
-        "attachments": _blobs(folder / BLOBS),
+        "attachments": _blobs(blobs),
         "ledger": {"schema": schema, "tables": tables},
     }
 
 
 def _open(folder: Path) -> sqlite3.Connection:
     return connect(folder / DB_NAME, read_only=True).conn
-
-
-def _copied(folder: Path) -> sqlite3.Connection:
-    """Return a copy in memory, of one moment: what is told twice must agree while the session goes on."""
-    source = _open(folder)
-    copy = sqlite3.connect(":memory:", isolation_level=None)
-    try:
-        source.backup(copy)
-    except sqlite3.Error as error:
-        copy.close()
-        raise as_store_error(error) from error
-    finally:
-        source.close()
-    return copy
 
 
 def _columns(conn: sqlite3.Connection, table: str) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Any
 from ... import __version__
 from ...errors import AgentError, SessionNotFound, StoreError
 from ...protocol.ids import is_session_id, now_ms
-from ...store import snapshots, transfer
+from ...store import snapshots, taking_in, transfer
 from ...store.index import SessionIndex
 from ...store.opening import as_store_error
 from ...store.owning import Server, claim
@@ -149,13 +149,8 @@ def take_in(arguments: argparse.Namespace) -> int:
     """Make a new session of a file."""
     sessions_dir, profile = _place(arguments)
     document = _read(str(arguments.file))
-    if "format" not in document and isinstance(document.get("messages"), list):
-        from ...store.chat_files import import_chat
-
-        name = Path(arguments.file).stem if arguments.file != "-" else ""
-        session = import_chat(sessions_dir, document, title=arguments.title or name, profile=profile)
-    else:
-        session = transfer.import_session(sessions_dir, document, title=arguments.title, profile=profile)
+    name = Path(arguments.file).stem if arguments.file != "-" else ""
+    session = taking_in.take_in(sessions_dir, document, title=arguments.title, name=name, profile=profile)
     facts = transfer.read_facts(sessions_dir / session.id)
     listed = _put_into_the_list(sessions_dir, session.id, profile)
     if arguments.json:

@@ -44,7 +44,8 @@ from .socket import SessionSocket
 from .standing import RuleHandler, RulesHandler
 from .stream import StreamHandler
 from .tabs import TabSocket
-from .todo import TaskHandler, TaskRunHandler, TasksHandler
+from .todo import JobsHandler, TaskHandler, TaskRunHandler, TasksHandler
+from .transfer import ExportHandler, ImportHandler
 
 API = "jupyter-agent/api/v1"
 STATIC = "jupyter-agent/static"
@@ -245,6 +246,7 @@ class AgentExtension(ExtensionApp):
                 (rf"{API}/notebooks", TabSocket, engine),
                 (rf"{API}/connect", ListSocket, engine),
                 (rf"{API}/sessions", SessionsHandler, engine),
+                (rf"{API}/sessions/import", ImportHandler, engine),
                 (rf"{API}{_SESSION}", SessionHandler, engine),
                 (rf"{API}{_SESSION}/messages", MessagesHandler, engine),
                 (rf"{API}{_SESSION}/messages/([^/]+)/parts/([^/]+)", PartHandler, engine),
@@ -258,6 +260,8 @@ class AgentExtension(ExtensionApp):
                 (rf"{API}{_SESSION}/tasks", TasksHandler, engine),
                 (rf"{API}{_SESSION}/tasks/([^/]+)", TaskHandler, engine),
                 (rf"{API}{_SESSION}/tasks/([^/]+)/run", TaskRunHandler, engine),
+                (rf"{API}{_SESSION}/jobs", JobsHandler, engine),
+                (rf"{API}{_SESSION}/export", ExportHandler, engine),
                 (rf"{API}/rules", RulesHandler, engine),
                 (rf"{API}/rules/([^/]+)", RuleHandler, engine),
                 (rf"{API}{_SESSION}/attachments", AttachmentsHandler, engine),

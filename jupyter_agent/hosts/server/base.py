@@ -59,6 +59,7 @@ class TooLarge(AgentError):
 
 _BY_CODE = {
     "unknown_cursor": HTTPStatus.BAD_REQUEST,
+    "not_importable": HTTPStatus.BAD_REQUEST,
     "no_snapshot": HTTPStatus.NOT_FOUND,
     "invalid_task": HTTPStatus.BAD_REQUEST,
     "no_such_task": HTTPStatus.NOT_FOUND,

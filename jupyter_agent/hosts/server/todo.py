@@ -1,14 +1,17 @@
-"""A session's tasks over REST: each change is the protocol's command, and its ack the answer."""
+"""A session's tasks over REST, where each change is the protocol's command, and its ack the answer; and its alarms."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import CommandRejected
 from ...protocol.ids import new_id
 from ...protocol.plain import to_plain
 from .base import AgentHandler, BadRequest, guarded, of_session
+
+if TYPE_CHECKING:
+    from ...store.writes import Job
 
 _CREATE = frozenset({"title", "description", "mode"})
 _CHANGE = frozenset({"title", "description", "mode", "status", "if_rev"})
@@ -72,6 +75,11 @@ class TaskHandler(_TaskHandler):
 
     @guarded
     @of_session
+    async def get(self, session_id: str, task_id: str) -> None:
+        self.reply({"task": await self.one(session_id, task_id)})
+
+    @guarded
+    @of_session
     async def patch(self, session_id: str, task_id: str) -> None:
         body = await self.aimed(session_id, task_id, self.wish(_CHANGE))
         self.reply({"task": await self.give(session_id, "task.update", body)})
@@ -86,3 +94,22 @@ class TaskRunHandler(_TaskHandler):
         result = await self.give(session_id, "task.run", await self.aimed(session_id, task_id, self.wish(_RUN)))
         task = await self.one(session_id, task_id)
         self.reply({"task": task, **{name: result[name] for name in ("turn", "queue_id", "paused")}})
+
+
+class JobsHandler(AgentHandler):
+    """What the session will do by itself and when, for who wonders; nothing here can be changed."""
+
+    @guarded
+    @of_session
+    async def get(self, session_id: str) -> None:
+        host = await self.engine.host()
+        jobs = sorted((await host.get(session_id)).state.jobs.values(), key=lambda job: job.due_at)
+        self.reply({"jobs": [_shown(job) for job in jobs]})
+
+
+def _shown(job: Job) -> dict[str, Any]:
+    from ...store.writes import NEVER
+
+    facts = {"id": job.id, "kind": job.kind, "attempts": job.attempts, "last_error": job.last_error}
+    # One that failed too often rests: it has no time.
+    return facts | {"due_at": job.due_at if job.due_at < NEVER else None}
