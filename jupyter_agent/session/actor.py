@@ -10,11 +10,10 @@
       │            │                                     │                                     │
       └── turn.ended, once, settles all ◄────────────────┴─────────────────────────────────────┘
 
-Commands are taken one at a time from the inbox. Each is a plain function of
-``State``: it decides, records, and returns; nothing is awaited between looking
-and recording. The turn itself is one task around ``agent.loop.run_turn``.
-Asleep, a session is its database; this object is made by ``activate`` and
-dropped by the host when it has been idle for a while, also while it awaits.
+Commands are taken one at a time from the inbox (``deciding`` says what each
+does). The turn itself is one task around ``agent.loop.run_turn``. Asleep, a
+session is its database; this object is made by ``activate`` and dropped
+by the host when it has been idle for a while, also while it awaits.
 """
 
 from __future__ import annotations
@@ -23,35 +22,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..agent.loop import Awaiting, Ended, run_turn
 from ..errors import AgentError, CommandRejected, ModelError, SessionFailed, StoreError
-from ..protocol.commands import (
-    ApprovalAnswer,
-    Command,
-    Hello,
-    History,
-    MessageSend,
-    Ping,
-    QueueEdit,
-    QueueRemove,
-    QueueReorder,
-    QueueResume,
-    QueueSendNow,
-    SessionClear,
-    SessionFork,
-    SessionRewind,
-    SessionSet,
-    Subscribe,
-    TaskCreate,
-    TaskRun,
-    TaskUpdate,
-    TurnContinue,
-    TurnRetry,
-    TurnStop,
-)
+from ..protocol.commands import History, Subscribe, TurnStop
 from ..protocol.content import Json, OutcomeKind, QueueItem, Road, Session, TurnError
 from ..protocol.cut import frames_of
 from ..protocol.events import (
@@ -63,18 +40,15 @@ from ..protocol.events import (
 )
 from ..protocol.frames import Frame, Recorded, transient
 from ..protocol.ids import now_ms
-from ..protocol.plain import to_plain
 from ..store import loading, transcript
 from ..store.store import SessionStore
 from ..store.writes import PutMeta, PutSession, Write
-from . import approvals, branches, ending, naming, queueing, recovery, sending, tasks
+from . import approvals, deciding, ending, naming, queueing, recovery, tasks
 from .catching_up import page_before, what_was_missed
 from .connection import Connection
 from .inbox import Envelope, Inbox, rejected
 from .journal import Journal
-from .large import is_long, keep_texts
 from .ledger import TurnLedger
-from .said import said_to_model
 from .services import Services
 from .state import State
 
@@ -118,7 +92,7 @@ class SessionActor:
             failed=lambda error: failed(self, error),
         )
         self.folder = store.folder
-        self._inbox = Inbox(session_id, self.journal, self._decide)
+        self._inbox = Inbox(session_id, self.journal, partial(deciding.decide, self))
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn_task: asyncio.Task[None] | None = None
         self._naming: asyncio.Task[None] | None = None
@@ -225,48 +199,6 @@ class SessionActor:
             connection.send(Error(code=error.code, message=error.message, hint=error.hint))
         else:
             connection.end_sync(token, frames, seq)
-
-    async def _decide(self, envelope: Envelope) -> dict[str, Json]:
-        """Read what the command brings, then decide. Raises ``AgentError``."""
-        command, settings = envelope.command, self.services.settings
-        if isinstance(command, branches.BranchCommand):
-            return await branches.handle(self, command, envelope.cmd_id, user=envelope.user)
-        if isinstance(command, MessageSend | QueueEdit) and is_long(command.parts, settings):
-            await asyncio.to_thread(keep_texts, self.folder, command.parts, settings)
-        said = await self._said(command)
-        if isinstance(command, ApprovalAnswer):
-            await approvals.keep_rule(self, command, by=envelope.user, road=envelope.road)
-        return self._handle(envelope, said)
-
-    async def _said(self, command: Command) -> list[dict[str, Any]]:
-        """Return what a message says as the blocks the model gets; its files are read."""
-        if isinstance(command, MessageSend) and any(part.type == "file" for part in command.parts):
-            return await asyncio.to_thread(said_to_model, self.folder, command.parts)
-        if isinstance(command, MessageSend):
-            return said_to_model(self.folder, command.parts)
-        return []
-
-    def _handle(self, envelope: Envelope, said: list[dict[str, Any]]) -> dict[str, Json]:
-        """Decide and record; nothing is awaited in here. Raises ``CommandRejected``."""
-        match envelope.command:
-            case MessageSend() as command:
-                return sending.send(self, command, said, by=envelope.user, road=envelope.road)
-            case TurnStop() as command:
-                return self.stop(command)
-            case ApprovalAnswer() as command:
-                return approvals.answer(self, command, by=envelope.user, road=envelope.road)
-            case SessionSet() as command:
-                return self._set(command, by=envelope.user, road=envelope.road)
-            case QueueEdit() | QueueRemove() | QueueReorder() | QueueSendNow() | QueueResume() as command:
-                return queueing.handle(self, command, by=envelope.user)
-            case TurnContinue() as command:
-                return recovery.go_on(self, command, user=envelope.user)
-            case TaskCreate() | TaskUpdate() | TaskRun() as command:
-                return tasks.handle(self, command, user=envelope.user)
-            case SessionClear() | SessionRewind() | SessionFork() | TurnRetry():
-                return {}  # ``_decide`` has taken these.
-            case Hello() | Ping() | Subscribe() | History():
-                return {}  # The host and ``submit`` have answered these.
 
     async def _tell_history(self, envelope: Envelope, command: History) -> None:
         try:
@@ -413,12 +345,6 @@ class SessionActor:
             await self.journal.committed()
 
     # -- the session's own facts -------------------------------------------------------
-
-    def _set(self, command: SessionSet, *, by: str, road: Road) -> dict[str, Json]:
-        wanted = {"mode": command.mode, "model": command.model, "title": command.title}
-        patch: dict[str, Json] = {name: value for name, value in wanted.items() if value is not None}
-        self.change(patch, command.if_rev, by=by, road=road)
-        return to_plain(self.state.facts())
 
     def change(self, patch: dict[str, Json], if_rev: int | None, *, by: str, road: Road) -> None:
         """Change what the user wants changed. Raises ``CommandRejected`` when ``if_rev`` is stale."""
