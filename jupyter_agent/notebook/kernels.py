@@ -6,6 +6,7 @@ import ast
 import asyncio
 import importlib.resources
 import json
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 from weakref import WeakValueDictionary
@@ -20,6 +21,15 @@ BUSY_AFTER_S = 1.8
 """A kernel that does something else is called busy within two seconds."""
 REPR_S = 10.0
 START_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelFacts:
+    """A running kernel, as people know it; ``state`` as in ``Notebook.kernel``."""
+
+    name: str
+    display_name: str
+    state: str
 
 
 class NotebookKernels:
@@ -70,6 +80,19 @@ class NotebookKernels:
         except Exception:  # it may have ended between two lines
             return "unknown"
         return state if state in ("starting", "idle", "busy", "dead") else "unknown"
+
+    async def facts(self, path: str) -> KernelFacts | None:
+        """Return what the notebook's kernel is and does; None when none runs."""
+        kernel_id = await self.find(path)
+        if kernel_id is None:
+            return None
+        try:
+            manager = self._kernels.get_kernel(kernel_id)
+        except Exception:  # it may have ended between two lines
+            return None
+        name = str(getattr(manager, "kernel_name", ""))
+        shown = getattr(getattr(manager, "kernel_spec", None), "display_name", None)
+        return KernelFacts(name=name, display_name=str(shown or name), state=self.state(kernel_id))
 
     async def variables(self, path: str) -> list[Variable]:
         """List the variables; see ``Workspace.variables``."""

@@ -23,6 +23,7 @@ from ...settings import Settings
 from ..kernel import FRAME, RELAY
 from .attachments import AttachmentHandler, AttachmentsHandler
 from .base import AUTH_RESOURCE, AgentHandler, guarded
+from .details import DetailsHandler
 from .engine import Engine
 from .list_socket import ListSocket
 from .relay import Relay
@@ -248,6 +249,7 @@ class AgentExtension(ExtensionApp):
                 (rf"{API}/sessions", SessionsHandler, engine),
                 (rf"{API}/sessions/import", ImportHandler, engine),
                 (rf"{API}{_SESSION}", SessionHandler, engine),
+                (rf"{API}{_SESSION}/details", DetailsHandler, engine),
                 (rf"{API}{_SESSION}/messages", MessagesHandler, engine),
                 (rf"{API}{_SESSION}/messages/([^/]+)/parts/([^/]+)", PartHandler, engine),
                 (rf"{API}{_SESSION}/(archive|unarchive)", ArchiveHandler, engine),

@@ -22,6 +22,7 @@ from ...settings import Settings
 if TYPE_CHECKING:
     from ...agent.model import Model
     from ...notebook.kernel_link import KernelLinks
+    from ...notebook.surroundings import Observer
     from ...notebook.tabs import Tabs
     from ...notebook.workspace import JupyterWorkspace
     from ...session.host import SessionHost
@@ -94,6 +95,16 @@ class Engine:
 
             self._links = KernelLinks(self._kernel_manager)
         return self._links
+
+    @property
+    def observer(self) -> Observer:
+        """Who looks at what is around a session."""
+        from ...notebook.kernels import NotebookKernels
+        from ...notebook.surroundings import Observer
+
+        return Observer(
+            self._contents_manager, NotebookKernels(self._session_manager, self._kernel_manager, self.links)
+        )
 
     @property
     def storage(self) -> str:
