@@ -71,7 +71,7 @@ class SessionActor:
         changed: Callable[[SessionActor, list[Recorded]], None],
         failed: Callable[[SessionActor, StoreError], None],
         fork: Callable[[SessionActor, str, str | None], Awaitable[Session]],
-        watched: Callable[[], bool] = lambda: False,
+        views: Callable[[], dict[str, dict[str, Any]]] = dict,
     ) -> None:
         self.id = session_id
         self.services = services
@@ -80,7 +80,7 @@ class SessionActor:
         self._emit = emit
         self._hint = hint
         self._changed = changed
-        self._watched = watched
+        self._views = views
         self.fork = fork
         self.journal = Journal(
             store,
@@ -121,6 +121,11 @@ class SessionActor:
         """Wait until no turn runs here, at most so many seconds."""
         if self._turn_task is not None:
             await asyncio.wait({self._turn_task}, timeout=within)
+
+    @property
+    def connections(self) -> dict[str, dict[str, Any]]:
+        """The attachments of the views that are open now, by connection: kept by the host, so right from the start."""
+        return self._views()
 
     @property
     def idle(self) -> bool:
@@ -277,7 +282,7 @@ class SessionActor:
 
     def seen(self) -> list[Write]:
         """Return the note that the user is here, while somebody looks: recovery asks for it."""
-        if not self._watched():
+        if not self.connections:
             return []
         self.state.seen_at = now_ms()
         return [PutMeta(key="seen_at", value=self.state.seen_at)]

@@ -7,12 +7,13 @@
                               └────────────── subscribe ◄── dropped ◄── too much pending: resync ────────────┘
 
 The host owns connections, not the actor: a session falls asleep and wakes
-under an open socket, and nobody notices.
+under an open socket, and nobody notices. What is to be known of a view lies in
+its attachment, so that an actor that wakes finds who is there.
 """
 
 from __future__ import annotations
 
-import json
+import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +21,7 @@ from ..protocol.commands import Command
 from ..protocol.content import Road
 from ..protocol.cut import frames_of
 from ..protocol.events import Ack, ErrorInfo, Event, Resync
-from ..protocol.frames import Frame, Recorded, transient
+from ..protocol.frames import Frame, Recorded, dump_json, transient
 from ..protocol.ids import new_id, now_ms
 
 if TYPE_CHECKING:
@@ -62,12 +63,14 @@ class Connection:
         self._dropped_for: Reason = "gap"
         self.told_at = float("-inf")
         """When the last heartbeat went out, by the loop's clock."""
-        self._attachment: dict[str, Any] = {"joined_at": now_ms(), "user": user}
+        self._joined_at = self._last_seen = now_ms()
+        self._noted: dict[str, Any] = {}
 
     # -- in --------------------------------------------------------------------------
 
     def receive(self, raw: str | bytes | dict[str, Any]) -> None:
         """Take one command frame. Never raises: a bad frame is answered on this connection alone."""
+        self.seen()
         self._host.receive(self, raw)
 
     def forbids(self, command: Command) -> ErrorInfo | None:
@@ -165,13 +168,23 @@ class Connection:
 
     # -- what the owner of the socket may remember ------------------------------------
 
+    def seen(self) -> None:
+        """The other end gave a sign of life."""
+        self._last_seen = now_ms()
+
     @property
     def attachment(self) -> dict[str, Any]:
-        """JSON that lives as long as the connection, at most 16 KiB."""
-        return self._attachment
+        """JSON that lives as long as the connection, at most 16 KiB: ``joined_at``, ``last_seen`` (both ms), ``user``.
+
+        What is assigned comes beside these three, which are the host's and stay.
+        """
+        return self._with(self._noted)
 
     @attachment.setter
     def attachment(self, value: dict[str, Any]) -> None:
-        if len(json.dumps(value)) > ATTACHMENT_BYTES:
+        if len(dump_json(self._with(value))) > ATTACHMENT_BYTES:
             raise ValueError("a connection's attachment holds at most 16384 bytes")
-        self._attachment = value
+        self._noted = copy.deepcopy(value)
+
+    def _with(self, notes: dict[str, Any]) -> dict[str, Any]:
+        return {**notes, "joined_at": self._joined_at, "last_seen": self._last_seen, "user": self.user}

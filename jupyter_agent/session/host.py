@@ -255,7 +255,7 @@ class SessionHost:
             hint=room.hint,
             changed=self.changed,
             failed=partial(self._failed, room),
-            watched=lambda: bool(room.connections),
+            views=room.attachments,
             fork=self.library.fork,
         )
 

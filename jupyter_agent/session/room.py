@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import AgentError
 from ..protocol.events import TurnEnded, TurnStarted
@@ -47,6 +47,10 @@ class Room:
             connection.ep = self.ep
             if replaced:
                 connection.resync("epoch")
+
+    def attachments(self) -> dict[str, dict[str, Any]]:
+        """Return what is known of each open view, by its connection."""
+        return {connection.id: connection.attachment for connection in self.connections}
 
     def is_lively(self, now: float) -> bool:
         """Tell whether its views may miss something."""

@@ -108,10 +108,52 @@ async def test_what_a_connection_remembers_outlives_its_sessions_sleep(
     async with hosting(model_server, tmp_path) as host:
         session = await host.create()
         connection = host.connect(session.id, lambda _frame: None, user="me", road="panel")
-        connection.attachment = {"cursor": 3}
+        connection.attachment = {"cursor": 3, "user": "somebody else"}
+        before = connection.attachment
+        assert (before["cursor"], before["user"]) == (3, "me")
         await host.get(session.id)
         await until(lambda: asleep(tmp_path, session.id))
-        assert connection.attachment == {"cursor": 3}
+        assert connection.attachment == before
+        connection.close()
+
+
+async def test_a_session_that_wakes_finds_who_looks_at_it(model_server: ModelServer, tmp_path: Path) -> None:
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create()
+        ada = host.connect(session.id, lambda _frame: None, user="ada", road="panel")
+        bob = host.connect(session.id, lambda _frame: None, user="bob", road="comm")
+        ada.attachment = {"cursor": 3}
+        first = await host.get(session.id)
+        assert {one["user"] for one in first.connections.values()} == {"ada", "bob"}
+        await until(lambda: asleep(tmp_path, session.id))
+        bob.close()
+        again = await host.get(session.id)
+        assert again is not first
+        assert again.connections == {ada.id: ada.attachment}
+        assert again.connections[ada.id]["cursor"] == 3
+        late = host.connect(session.id, lambda _frame: None, user="eve", road="panel")
+        assert {one["user"] for one in again.connections.values()} == {"ada", "eve"}
+        ada.close()
+        late.close()
+        assert again.connections == {}
+
+
+async def test_whatever_a_view_sends_shows_that_it_is_there(model_server: ModelServer, tmp_path: Path) -> None:
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create()
+        connection = host.connect(session.id, lambda _frame: None, user="me", road="panel")
+        joined = connection.attachment["joined_at"]
+        assert connection.attachment["last_seen"] == joined
+
+        def is_seen_later(than: int, sign: dict[str, Any]) -> bool:
+            connection.receive(sign)
+            return connection.attachment["last_seen"] > than
+
+        await until(lambda: is_seen_later(joined, {"v": 1, "cmd_id": "c", "type": "ping", "d": {}}))
+        seen = connection.attachment["last_seen"]
+        await until(lambda: is_seen_later(seen, {"what": "is this"}))
+        assert connection.attachment["joined_at"] == joined
+        assert asleep(tmp_path, session.id)
         connection.close()
 
 

@@ -243,6 +243,8 @@ async def test_an_attachment_of_a_connection_is_small(model_server: ModelServer,
         session = await host.create()
         connection: Connection = host.connect(session.id, lambda _frame: None, user="me", road="panel")
         connection.attachment = {"cursor": 3}
-        with pytest.raises(ValueError, match="16384"):
-            connection.attachment = {"blob": "x" * 20_000}
+        for too_large in ("x" * 16_384, "é" * 3_000, "\U0001f600" * 1_500):
+            with pytest.raises(ValueError, match="16384"):
+                connection.attachment = {"blob": too_large}
+        assert connection.attachment["cursor"] == 3
         connection.close()

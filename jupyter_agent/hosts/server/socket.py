@@ -124,6 +124,12 @@ class SessionSocket(AgentSocket):
         self.connection.receive(message)
         self._greeting = False
 
+    def on_pong(self, data: bytes) -> None:
+        """Tornado's own pings tell too that somebody is there."""
+        super().on_pong(data)
+        if self.connection is not None:
+            self.connection.seen()
+
     def on_close(self) -> None:
         """Leave; the turn goes on."""
         if self.connection is not None:
