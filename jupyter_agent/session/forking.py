@@ -129,9 +129,11 @@ def _drop_open_step(conn: sqlite3.Connection) -> None:
     turn = conn.execute("SELECT id FROM turns WHERE live = 1").fetchone()
     if turn is None:
         return
-    open_step = conn.execute("SELECT max(step) FROM steps WHERE turn_id=? AND closed=0", turn).fetchone()[0]
-    if open_step is None:
+    newest = conn.execute("SELECT step, closed FROM steps WHERE turn_id=? ORDER BY step DESC LIMIT 1", turn).fetchone()
+    # One before it may have been cut off, and never closed: what it said was gone on from, and stays.
+    if newest is None or newest[1]:
         return
+    open_step = newest[0]
     begun = conn.execute("SELECT max(seq) FROM events WHERE turn_id=? AND type='step.started'", turn).fetchone()[0]
     rows = conn.execute("SELECT body FROM events WHERE turn_id=? AND type='part.added' AND seq > ?", (*turn, begun))
     for (body,) in rows.fetchall():

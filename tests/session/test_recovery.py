@@ -111,6 +111,31 @@ async def test_cut_text_is_kept_and_gone_on_from_in_the_same_message(model_serve
     assert model_server.refusals == []
 
 
+async def test_a_copy_of_a_turn_that_was_cut_and_gone_on_with_has_all_that_was_said(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    gate = Gate()
+    model_server.script([Reply(Text("Half ", gate, "lost")), Reply(Text("and whole."), ToolUse("insert_cell", INSERT))])
+    async with dying(model_server, tmp_path) as (view, die, session):
+        await view.event("part.delta", delta="Half ")
+        die()
+        gate.open()
+    async with hosting(model_server, tmp_path / "after", recovery_backoff_s=0.0) as host:
+        async with viewing(host, session) as view:
+            if not view.view["approvals"]:
+                await view.event("approval.requested")
+            copied = (await view.ask("session.fork"))["result"]["id"]
+        model_server.script(["Good."])
+        async with viewing(host, copied) as view:
+            assert view.text == "Half and whole."
+            assert [tool["reason"] for tool in view.tools] == ["never_ran"]
+            await view.say("go on")
+            await view.event("turn.ended", outcome="completed")
+    said = [block.get("text") for message in history(model_server) for block in message["content"]]
+    assert [text for text in said if text in ("Half ", "and whole.")] == ["Half ", "and whole."]
+    assert model_server.refusals == []
+
+
 async def test_thoughts_alone_are_thought_again(model_server: ModelServer, tmp_path: Path) -> None:
     gate = Gate()
     model_server.script([Reply(Think("Let me ", gate, "see")), "Seen."])
