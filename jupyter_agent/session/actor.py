@@ -46,7 +46,7 @@ from ..store.writes import PutMeta, PutSession, Write
 from . import approvals, deciding, ending, naming, queueing, recovery, tasks
 from .catching_up import page_before, what_was_missed
 from .connection import Connection
-from .inbox import Envelope, Inbox, rejected
+from .inbox import CLOSING, Envelope, Inbox, rejected
 from .journal import Journal
 from .ledger import TurnLedger
 from .services import Services
@@ -187,7 +187,10 @@ class SessionActor:
         """Take a command; reading the history waits for no other."""
         self.used_at = asyncio.get_running_loop().time()
         if isinstance(envelope.command, History):
-            self.spawn(self._tell_history(envelope, envelope.command))
+            over = rejected(envelope.cmd_id, CLOSING)
+            telling = self.spawn(self._tell_history(envelope, envelope.command))
+            # Dropped before it began or in the middle, whoever asked is told.
+            telling.add_done_callback(lambda task: envelope.reply(over) if task.cancelled() else None)
         else:
             self._inbox.put(envelope)
 

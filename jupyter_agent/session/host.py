@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -311,7 +312,8 @@ class SessionHost:
 
     def leave(self, room: Room) -> None:
         """Drop a room that nobody is in."""
-        if room.actor is None and room.waking is None and not room.connections and not room.lock.locked():
+        in_use = room.connections or room.waiting or room.lock.locked()
+        if room.actor is None and room.waking is None and not in_use:
             self._rooms.pop(room.session_id, None)
 
     async def close(self) -> None:
@@ -420,20 +422,29 @@ class SessionHost:
         if forbidden is not None:
             connection.ack(Ack(cmd_id=cmd_id, status="rejected", error=forbidden))
             return
-        room = self._rooms.get(connection.session_id)
-        if room is not None and room.actor is not None:
+        room = self.room(connection.session_id)
+        if room.actor is not None and not room.waiting:
             self._deliver(room.actor, connection, cmd_id, command)
-        else:
-            self._spawn(self._wake_and_deliver(connection, cmd_id, command))
-
-    async def _wake_and_deliver(self, connection: Connection, cmd_id: str, command: Command) -> None:
-        try:
-            actor = await self.get(connection.session_id)
-        except AgentError as error:
-            folder = self.library.folder / connection.session_id
-            await looking.answer(connection, cmd_id, command, folder=folder, settings=self.settings, why=error)
             return
-        self._deliver(actor, connection, cmd_id, command)
+        room.waiting.append((connection, cmd_id, command))
+        if len(room.waiting) == 1:
+            self._spawn(self._wake_and_deliver(room))
+
+    async def _wake_and_deliver(self, room: Room) -> None:
+        """Wake the session for what waits; who came first is heard first."""
+        why: AgentError | None = None
+        try:
+            actor = await self.get(room.session_id)
+            while room.waiting:
+                self._deliver(actor, *room.waiting.popleft())
+            return
+        except AgentError as error:
+            why = error
+        refused, room.waiting = room.waiting, deque()
+        folder = self.library.folder / room.session_id
+        for connection, cmd_id, command in refused:
+            await looking.answer(connection, cmd_id, command, folder=folder, settings=self.settings, why=why)
+        self.leave(room)
 
     def _deliver(self, actor: SessionActor, connection: Connection, cmd_id: str, command: Command) -> None:
         connection.ep = actor.state.ep

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..errors import AgentError
+from ..protocol.commands import Command
 from ..protocol.events import TurnEnded, TurnStarted
 from ..protocol.frames import Frame, Recorded
 from .actor import SessionActor
@@ -34,6 +36,8 @@ class Room:
     in_turn: bool = False
     """A turn runs or awaits, as far as the host knows without asking the session."""
     lively_until: float = float("-inf")
+    waiting: deque[tuple[Connection, str, Command]] = field(default_factory=deque[tuple[Connection, str, Command]])
+    """Commands that came while the session slept, in their order; what comes now stands behind them."""
 
     def awake(self, actor: SessionActor) -> None:
         """The session woke; where its log was replaced meanwhile, its views start over."""

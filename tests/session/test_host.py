@@ -221,6 +221,42 @@ async def test_a_deposed_owner_writes_nothing_more(model_server: ModelServer, tm
             assert ack["error"]["code"] == "open_elsewhere"
 
 
+async def test_who_asked_for_older_messages_is_told_when_the_session_breaks(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    async with hosting(model_server, tmp_path, idle_s=60.0) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            actor = host.awake(session.id)
+            path = tmp_path / "data" / "sessions" / session.id / "session.db"
+            with sqlite3.connect(path) as other:
+                other.execute("UPDATE meta SET value = value + 1 WHERE key = 'gen'")
+            other.close()
+            view.send("session.set", title="Another")
+            asked: list[str] = []
+            while host.awake(session.id) is actor:  # noqa: ASYNC110 -- some are to be under way when it breaks
+                asked.append(view.send("history", before=None, limit=5))
+                await asyncio.sleep(0)
+            for cmd_id in asked:
+                await view.acked(cmd_id)
+
+
+async def test_who_comes_first_to_a_sleeping_session_is_heard_first(model_server: ModelServer, tmp_path: Path) -> None:
+    model_server.script(["One.", "Two.", "Three."])
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await until(lambda: host.awake(session.id) is None)
+            for n in range(2):
+                view.send("message.send", id=f"msg_{n}", parts=[{"type": "text", "text": str(n)}])
+            while host.awake(session.id) is None:  # noqa: ASYNC110 -- the very moment counts
+                await asyncio.sleep(0)
+            view.send("message.send", id="msg_2", parts=[{"type": "text", "text": "2"}])
+            await view.event(lambda _: len(view.ended) == 3)
+            asked = [message["id"] for message in view.view["messages"] if message["role"] == "user"]
+            assert asked == ["msg_0", "msg_1", "msg_2"]
+
+
 async def test_the_list_is_made_anew_from_the_sessions_themselves(model_server: ModelServer, tmp_path: Path) -> None:
     async with hosting(model_server, tmp_path) as host:
         made = [await host.create(title=f"Session {n}") for n in range(3)]
