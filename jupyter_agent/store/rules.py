@@ -1,14 +1,15 @@
 """``RuleBook``: what a user has allowed for good, kept apart from all sessions.
 
 Nothing else holds it, so it is written with care: each change is synced to the
-disk, and copied to a second file before it counts; a damaged book is set aside
-and the copy takes its place. It is opened for each question, which are rare:
+disk, then copied to a second file; a damaged book is set aside and the copy
+takes its place. It is opened for each question, which are rare:
 what one server allows or takes back holds in the others at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fnmatch
 import glob
 import logging
@@ -111,7 +112,13 @@ class RuleBook:
                 if db.conn.in_transaction:
                     db.conn.execute("ROLLBACK")
                 raise
-            self._back_up(db)
+            try:
+                self._back_up(db)
+            except (OSError, sqlite3.Error) as error:
+                # The change holds: to call it refused would be a lie. An old copy would undo it one day.
+                log.error("The rules could not be copied to %s: %s", self._copy, error)
+                with contextlib.suppress(OSError):
+                    self._copy.unlink(missing_ok=True)
             return result
 
         return await self._asked(changed)

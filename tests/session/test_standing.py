@@ -62,6 +62,17 @@ async def test_a_lost_book_comes_back_from_its_copy(tmp_path: Path, loss: str) -
         assert len([name for name in os.listdir(tmp_path) if name.startswith("rules.db.damaged-")]) == 1  # noqa: PTH208 -- what is asked is a matter of a moment
 
 
+async def test_a_rule_that_could_not_be_copied_holds_and_one_taken_back_never_returns(tmp_path: Path) -> None:
+    book = RuleBook(tmp_path)
+    rule = await book.add("ada", "edit_cell", "a.ipynb")
+    (tmp_path / "rules.db.new").mkdir()  # where the copy is made
+    other = await book.add("ada", "edit_cell", "b.ipynb")
+    assert await book.match("ada", "edit_cell", "b.ipynb", "write") == other
+    assert await book.remove(rule.id)
+    (tmp_path / "rules.db").write_bytes(b"scribble" * 1000)
+    assert await book.match("ada", "edit_cell", "a.ipynb", "write") is None
+
+
 async def test_a_book_that_cannot_be_read_means_that_the_user_is_asked(tmp_path: Path) -> None:
     (tmp_path / "rules.db").mkdir()
     book = RuleBook(tmp_path)
