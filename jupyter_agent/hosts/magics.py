@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, line_cell_magic, magics_class
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from IPython.display import display  # pyright: ignore[reportUnknownVariableType] -- untyped there
 
 HELP = """\
@@ -106,6 +106,7 @@ class AgentMagics(Magics):
 
     _panel: Any = None
 
+    @no_var_expand  # a question may well speak of {braces} and $dollars
     @line_cell_magic
     def agent(self, line: str, cell: str | None = None) -> None:
         """Ask the agent of this notebook, and show its panel; ``%agent --help`` says more."""

@@ -96,6 +96,15 @@ async def test_a_line_asks_and_shows_the_answer_below_it(server: RunningServer, 
     assert said(listed) == ["Hello, what's here?"]
 
 
+async def test_a_line_is_sent_as_it_stands_not_with_the_values_of_variables(server: RunningServer, page: Page) -> None:
+    await page.execute("df = 'ten thousand rows'")
+    panel = await show(page, "%agent Hello, what does {df} hold, and $df?")
+    await panel.subscribe()
+    await panel.event("turn.ended", outcome="completed")
+    _, listed = await server.ask("GET", f"{API}/sessions/{await session_of(panel)}/messages")
+    assert said(listed) == ["Hello, what does {df} hold, and $df?"]
+
+
 def test_only_a_question_to_the_agent_is_kept_from_ipythons_help() -> None:
     assert keep_questions(["\n", "%agent Why?\n", "x = 1\n"]) == [
         "\n",
