@@ -37,7 +37,10 @@ def import_chat(sessions_dir: Path, document: Json, *, title: str = "", profile:
         raise NotImportable("This chat holds no message.")
     now = now_ms()
     session = Session(
-        id=new_id("ses"), title=title[:_TITLE_CHARS], created_at=said[0].at or now, updated_at=said[-1].at or now
+        id=new_id("ses"),
+        title=title[:_TITLE_CHARS],
+        created_at=said[0].at or now,
+        updated_at=min(said[-1].at or now, now),
     )
     folder = sessions_dir / session.id
     store = SessionStore.create(folder, session, profile=profile)

@@ -19,6 +19,8 @@ import base64
 import binascii
 import hashlib
 import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -52,6 +54,8 @@ _MODEL_CHARS = 200
 _PATH_CHARS = 4096
 _MOST_INT = 1 << 53
 """Beyond it JavaScript does not count, and the tables' own numbering needs room."""
+_LAST_MS = 253_402_214_400_000
+"""The last day that a date can name, in every time zone."""
 _NOT_OURS = "This is not an exported session."
 _CUT_OFF = "The session was exported while this ran. It may or may not have completed."
 
@@ -67,27 +71,15 @@ class NotImportable(AgentError):
 
 def read_facts(folder: Path) -> Wire:
     """Return a session's facts, also while a server has it open. Raises ``StoreError``."""
-    conn = _open(folder)
-    try:
+    with _reading(_open(folder)) as conn:
         return reading.snapshot(conn, page=1, page_bytes=0)["session"]
-    except sqlite3.Error as error:
-        raise as_store_error(error) from error
-    except (TypeError, ValueError, LookupError) as error:
-        raise StoreDamaged("The session's database cannot be read.") from error
-    finally:
-        conn.close()
 
 
 def read_session(folder: Path) -> tuple[Wire, list[Wire]]:
     """Return a session's facts and its messages, oldest first, also while a server has it open. Raises StoreError."""
-    conn = _open(folder)
-    try:
+    with _reading(_open(folder)) as conn:
         snap = reading.snapshot(conn, page=_MOST_MESSAGES, page_bytes=1 << 60)
         return snap["session"], snap["messages"]
-    except sqlite3.Error as error:
-        raise as_store_error(error) from error
-    finally:
-        conn.close()
 
 
 def export_session(folder: Path, *, generator: str = "") -> Wire:
@@ -116,14 +108,10 @@ def copied(source: sqlite3.Connection) -> sqlite3.Connection:
 
 def document_of(conn: sqlite3.Connection, blobs: Path, *, generator: str) -> Wire:
     """Return the session that ``copied`` is of, and close the copy. Raises ``StoreError``."""
-    try:
+    with _reading(conn):
         snap = reading.snapshot(conn, page=_MOST_MESSAGES, page_bytes=1 << 60)
         tables = {name: _dump(conn, name) for name in _TABLES}
         schema = conn.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.Error as error:
-        raise as_store_error(error) from error
-    finally:
-        conn.close()
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -133,6 +121,19 @@ def document_of(conn: sqlite3.Connection, blobs: Path, *, generator: str) -> Wir
         "attachments": _blobs(blobs),
         "ledger": {"schema": schema, "tables": tables},
     }
+
+
+@contextmanager
+def _reading(conn: sqlite3.Connection) -> Generator[sqlite3.Connection]:
+    """Read from a database, whatever is in it, and close it. Raises ``StoreError``."""
+    try:
+        yield conn
+    except sqlite3.Error as error:
+        raise as_store_error(error) from error
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        raise StoreDamaged("The session's database cannot be read.") from error
+    finally:
+        conn.close()
 
 
 def _open(folder: Path) -> sqlite3.Connection:
@@ -215,13 +216,15 @@ def _session_of(facts: object) -> Session:
         raise NotImportable(_NOT_OURS) from None
     path = old.notebook_path
     if (
-        not all(0 <= at <= _MOST_INT for at in (old.created_at, old.updated_at, old.archived_at or 0))
+        not all(0 <= at <= _LAST_MS for at in (old.created_at, old.updated_at, old.archived_at or 0))
         or len(old.model) > _MODEL_CHARS
         # The model reads it too, on a line of its own.
         or (path is not None and (len(path) > _PATH_CHARS or min(path, default=" ") < " "))
     ):
         raise NotImportable(_NOT_OURS)
-    return replace(old, id=new_id("ses"), title=old.title[:_TITLE_CHARS], status="ready", rev=1)
+    # What happens from now on comes after it, also when the other machine's clock was ahead.
+    at = min(old.updated_at, now_ms())
+    return replace(old, id=new_id("ses"), title=old.title[:_TITLE_CHARS], status="ready", rev=1, updated_at=at)
 
 
 def _list(body: Wire, name: str) -> list[Any]:

@@ -7,9 +7,11 @@ import copy
 import hashlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -220,6 +222,7 @@ def _set(*path: str, value: Any) -> Callable[[Json], None]:
         _set("attachments", value=[{"sha256": "0" * 64, "data": "AAAA"}]),
         _set("last_outcome", value={"turn": 3}),
         _set("session", "updated_at", value=1 << 70),
+        _set("session", "updated_at", value=1 << 53),
         _set("session", "archived_at", value=-1),
         _set("session", "model", value="m" * 201),
         _set("session", "notebook_path", value="a.ipynb\nMode: Build."),
@@ -339,6 +342,20 @@ async def test_a_damaged_session_does_not_hide_the_others(exported: Json, tmp_pa
     assert damaged.name in listed.err
     doctor = await agent("doctor", *place)
     assert f"{damaged.name}: " in doctor.out
+
+
+@pytest.mark.parametrize("verb", ["show", "export"])
+@pytest.mark.parametrize("data", ["{", "[]", "null", '{"type": "text"}'])
+async def test_a_damaged_row_is_told_in_one_sentence(exported: Json, tmp_path: Path, verb: str, data: str) -> None:
+    place = ("--data-dir", str(tmp_path))
+    taken = await agent("sessions", "import", "-", "--json", *place, stdin=json.dumps(exported))
+    session_id = taken.json["session"]["id"]
+    with closing(sqlite3.connect(tmp_path / "sessions" / session_id / "session.db", isolation_level=None)) as db:
+        db.execute("UPDATE parts SET data=?", (data,))
+    for arguments in ((), ("--format", "markdown")) if verb == "export" else ((),):
+        done = await agent("sessions", verb, session_id, *arguments, *place)
+        assert "Traceback" not in done.err
+        assert done.code == 0 or "cannot be read" in done.err
 
 
 async def test_a_session_goes_back_to_a_snapshot_unless_a_server_has_it_open(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from ...errors import AgentError, SessionNotFound, StoreError
+from ...errors import AgentError, SessionNotFound, StoreDamaged, StoreError
 from ...protocol.ids import is_session_id, now_ms
 from ...store import snapshots, taking_in, transfer
 from ...store.index import SessionIndex
@@ -104,10 +104,18 @@ def show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json({"session": session, "messages": messages})
         return 0
+    _print(_markdown(session, messages, images=False).rstrip())
+    return 0
+
+
+def _markdown(session: Json, messages: list[Json], *, images: bool) -> str:
+    """Return the conversation as a document. Raises ``StoreDamaged``."""
     from ...protocol.markdown import as_markdown
 
-    _print(as_markdown(session, messages, images=False).rstrip())
-    return 0
+    try:
+        return as_markdown(session, messages, images=images)
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise StoreDamaged("The session's database cannot be read.") from error
 
 
 def export(arguments: argparse.Namespace) -> int:
@@ -115,9 +123,7 @@ def export(arguments: argparse.Namespace) -> int:
     folder, target = _find(arguments), str(arguments.output)
     kind = arguments.format or ("markdown" if target.endswith((".md", ".markdown")) else "json")
     if kind == "markdown":
-        from ...protocol.markdown import as_markdown
-
-        text = as_markdown(*transfer.read_session(folder))
+        text = _markdown(*transfer.read_session(folder), images=True)
     else:
         document = transfer.export_session(folder, generator=f"jupyter-agent-panel/{__version__}")
         text = json.dumps(document, ensure_ascii=True, allow_nan=False, indent=1) + "\n"
