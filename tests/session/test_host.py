@@ -234,7 +234,7 @@ async def test_who_asked_for_older_messages_is_told_when_the_session_breaks(
             other.close()
             view.send("session.set", title="Another")
             asked: list[str] = []
-            while host.awake(session.id) is actor:  # noqa: ASYNC110 -- some are to be under way when it breaks
+            while host.awake(session.id) is actor:
                 asked.append(view.send("history", before=None, limit=5))
                 await asyncio.sleep(0)
             for cmd_id in asked:
