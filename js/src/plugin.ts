@@ -13,6 +13,7 @@ import { AgentApi } from "./lab/api";
 import { SessionChoice } from "./lab/choice";
 import { addCommands, addEntries, CommandIds } from "./lab/commands";
 import { agentIcon } from "./lab/icon";
+import { SessionTabs } from "./lab/main-area";
 import { AgentSidePanel } from "./lab/side-panel";
 import { opensAtStart } from "./lab/start";
 import "./lab/side-panel.css";
@@ -73,13 +74,20 @@ const sidePanel: JupyterFrontEndPlugin<void> = {
   ) => {
     const api = new AgentApi(app.serviceManager.serverSettings);
     const { baseUrl } = app.serviceManager.serverSettings;
-    const panel = new AgentSidePanel(api, new SessionChoice(api, state, undefined, new URL(baseUrl).pathname));
+    // Notebook 7 has one document a page, and no place beside it.
+    const tabs = labShell === null ? null : new SessionTabs(app, api);
+    const panel = new AgentSidePanel(
+      api,
+      new SessionChoice(api, state, undefined, new URL(baseUrl).pathname),
+      tabs ? (session_id) => void tabs.open(session_id) : undefined,
+    );
     panel.id = PANEL_ID;
     panel.title.icon = agentIcon;
     panel.title.caption = "Agent";
     app.shell.add(panel, "right", { rank: SIDE_RANK, type: "Agent" });
     restorer?.add(panel, PANEL_ID);
-    addCommands(app, panel);
+    addCommands(app, panel, tabs);
+    if (restorer !== null) tabs?.restore(restorer, CommandIds.openMain);
     addEntries(app, palette, menus);
     // Inline, because the layout asks before the style sheet has come. Notebook 7 has a width of its own.
     if (labShell !== null) panel.node.style.minWidth = MIN_WIDTH;

@@ -1,80 +1,12 @@
 // @vitest-environment jsdom
-import { afterEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { Command } from "../src/connection";
 import type { JupyterPage } from "../src/connections/page";
-import { ReplayConnection } from "../src/connections/replay";
-import { mountPanel, type PanelHandle, type PanelOptions } from "../src/panel";
 import type { SessionChange, SessionLibrary } from "../src/panel/context";
-import type { EventFrame, Frame, OutcomeKind, Part, Scope, Session, TurnError } from "../src/protocol.gen";
-import { APPROVAL, aMessage, aSession, aTask, aText, aTool, aTurn, opening, SCENES, SID, USAGE } from "./example";
-import { Recorder } from "./recorder";
-
-let panel: PanelHandle | null = null;
-
-afterEach(() => {
-  panel?.dispose();
-  panel = null;
-  document.body.replaceChildren();
-  sessionStorage.clear();
-  vi.unstubAllGlobals();
-});
-
-interface Shown {
-  root: HTMLElement;
-  road: ReplayConnection;
-  recorder: Recorder;
-  say(...frames: EventFrame[]): Promise<void>;
-}
-
-/** Mount a panel and let it follow the frames that `begin` makes. */
-async function show(
-  begin: (recorder: Recorder) => Frame[],
-  options: PanelOptions = {},
-  page: JupyterPage | null = null,
-  name: "panel" | "comm" = "panel",
-): Promise<Shown> {
-  const recorder = new Recorder(SID);
-  const host = document.createElement("div");
-  document.body.append(host);
-  const road = Object.assign(new ReplayConnection(begin(recorder)), { page, road: name }) as ReplayConnection;
-  panel = mountPanel(host, road, options);
-  const say = async (...frames: EventFrame[]) => {
-    for (const frame of frames) road.play(frame);
-    await painted();
-  };
-  await painted();
-  return { root: host.querySelector(".jp-agent") as HTMLElement, road, recorder, say };
-}
-
-/** Until everything that was said is on screen: what follows the first change waits for a frame. */
-async function painted(): Promise<void> {
-  await settled();
-  await settled();
-}
-
-/** Until the next frame has been drawn. */
-function settled(): Promise<void> {
-  return new Promise((done) => requestAnimationFrame(() => done()));
-}
-
-const scene = (name: string) => SCENES[name] as (recorder: Recorder) => EventFrame[];
-const named = (root: ParentNode, name: string) =>
-  [...root.querySelectorAll<HTMLElement>("button, textarea, [role=radiogroup]")].find(
-    (element) => (element.getAttribute("aria-label") ?? element.textContent?.trim()) === name,
-  );
-
-function type(root: ParentNode, text: string): HTMLTextAreaElement {
-  const box = named(root, "Message") as HTMLTextAreaElement;
-  box.value = text;
-  box.dispatchEvent(new Event("input", { bubbles: true }));
-  return box;
-}
-
-function press(element: HTMLElement, key: string, more: KeyboardEventInit = {}): KeyboardEvent {
-  const event = new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true, ...more });
-  element.dispatchEvent(event);
-  return event;
-}
+import type { OutcomeKind, Part, Scope, Session, TurnError } from "../src/protocol.gen";
+import { APPROVAL, aMessage, aSession, aTask, aText, aTool, aTurn, opening, SID, USAGE } from "./example";
+import type { Recorder } from "./recorder";
+import { named, painted, panel, press, scene, settled, show, type } from "./shown";
 
 describe("the DOM that others rely on", () => {
   test("the root says which session it shows and how it is", async () => {

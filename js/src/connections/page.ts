@@ -1,6 +1,6 @@
 /** The page we run in: which Jupyter server it came from, if from one, and its REST road. */
 import type { Command } from "../connection";
-import type { Ack, Part, SentFile } from "../protocol.gen";
+import type { Ack, Part, SentFile, Session } from "../protocol.gen";
 
 export interface JupyterPage {
   /** Absolute, with a trailing slash. */
@@ -74,6 +74,21 @@ export interface ModelInfo {
   id: string;
   display_name: string;
   deprecated: boolean;
+}
+
+/** What is around a session; see `hosts/server/details.py`. Throws a sentence for the user. */
+export function fetchDetails(page: JupyterPage, session_id: string): Promise<Details> {
+  return ask<Details>(page, session_id, "details", { method: "GET" });
+}
+
+export interface Details {
+  session: Session;
+  notebook_path: string | null;
+  /** Null while none runs. */
+  kernel: { name: string; display_name: string; state: string } | null;
+  /** Null outside of any repository; a detached head has a commit and no branch. */
+  git: { root: string; branch: string | null; commit: string | null } | null;
+  storage: "local" | "network";
 }
 
 /** Let this server have a session that another one has open. Throws a sentence for the user. */

@@ -21,6 +21,13 @@ export class ApiError extends Error {
   }
 }
 
+/** What to tell the user about a fault. */
+export function sentence(error: unknown): string {
+  if (error instanceof ApiError) return [error.message, error.hint].filter(Boolean).join(" ");
+  console.error("jupyter_agent:", error);
+  return "The Agent could not be shown.";
+}
+
 const NOT_INSTALLED =
   "JupyterLab has the Agent's panel, but this Jupyter Server does not run its extension. " +
   "Run `jupyter server extension enable jupyter_agent` and restart the server.";
@@ -39,6 +46,10 @@ export class AgentApi {
     if (query !== "") wanted.set("q", query);
     if (before !== undefined) wanted.set("before", before);
     return this.request<SessionPage>(`sessions?${wanted}`);
+  }
+
+  async session(session_id: string): Promise<Session> {
+    return (await this.request<{ session: Session }>(`sessions/${encodeURIComponent(session_id)}`)).session;
   }
 
   async create(fields: { notebook_path: string | null }): Promise<Session> {

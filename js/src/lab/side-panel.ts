@@ -9,10 +9,10 @@
 import { Notification } from "@jupyterlab/apputils";
 import type { Message } from "@lumino/messaging";
 import { Widget } from "@lumino/widgets";
-import { SocketConnection } from "../connections/socket";
-import { mountPanel, type PanelHandle } from "../panel/mount";
-import { type AgentApi, ApiError } from "./api";
+import type { PanelHandle } from "../panel";
+import { type AgentApi, sentence } from "./api";
 import type { SessionChoice } from "./choice";
+import { mountSession } from "./mounted";
 
 export class AgentSidePanel extends Widget {
   private mounted: { session_id: string; handle: PanelHandle } | null = null;
@@ -24,6 +24,8 @@ export class AgentSidePanel extends Widget {
   constructor(
     private readonly api: AgentApi,
     private readonly choice: SessionChoice,
+    /** Absent where there is no main area to open a session in. */
+    private readonly onOpenMain?: (session_id: string) => void,
   ) {
     super();
     this.addClass("jp-agent-SidePanel");
@@ -38,6 +40,11 @@ export class AgentSidePanel extends Widget {
   /** What commands act on; null while no session is shown. */
   get handle(): PanelHandle | null {
     return this.mounted?.handle ?? null;
+  }
+
+  /** Which session is shown. */
+  get session_id(): string | null {
+    return this.mounted?.session_id ?? null;
   }
 
   /** The notebook in front changed. */
@@ -113,16 +120,11 @@ export class AgentSidePanel extends Widget {
     const host = document.createElement("div");
     host.className = "jp-agent-SidePanel-host";
     this.node.replaceChildren(host);
-    const connection = new SocketConnection({
-      session_id,
-      url: () => this.api.socketUrl(session_id),
-      page: this.api.page,
-    });
-    const handle = mountPanel(host, connection, {
+    const handle = mountSession(host, this.api, session_id, {
       surface: "side",
-      library: this.api.library,
       onNew: () => void this.newSession(),
       onSelect: (id: string) => void this.openSession(id),
+      ...(this.onOpenMain ? { onOpenMain: this.onOpenMain } : {}),
     });
     this.mounted = { session_id, handle };
   }
@@ -147,11 +149,4 @@ export class AgentSidePanel extends Widget {
     box.append(text, retry);
     this.node.replaceChildren(box);
   }
-}
-
-/** What to tell the user about a fault. */
-function sentence(error: unknown): string {
-  if (error instanceof ApiError) return [error.message, error.hint].filter(Boolean).join(" ");
-  console.error("jupyter_agent:", error);
-  return "The Agent could not be shown.";
 }

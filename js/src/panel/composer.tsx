@@ -5,7 +5,7 @@
  *     while a turn runs      Enter queues, Alt+Enter steers
  *     while it awaits us     Enter queues, Alt+Enter denies and is read instead
  */
-import { useLayoutEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import type { SendOptions } from "../client";
 import type { Turn } from "../protocol.gen";
 import { usePanel } from "./context";
@@ -27,6 +27,7 @@ export function Composer({ input }: { input: { current: HTMLTextAreaElement | nu
     input.current = area.current;
     fitHeight(area.current);
   }, [text]);
+  useEffect(() => keepFitting(area.current), []);
 
   const otherwise = otherWay(turn, client.view.value.approvals.length > 0);
   const send = (options: SendOptions = {}) => {
@@ -112,6 +113,19 @@ function otherWay(turn: Turn | null, asked: boolean): OtherWay | null {
     return { name: "Deny and send", title, options: { deny_pending: true } };
   }
   return { name: "Steer", title: "Say it to the running answer", options: { when_busy: "steer" } };
+}
+
+/** In another width the same text has another height; a tab that is being laid out has next to none. */
+function keepFitting(area: HTMLTextAreaElement | null): (() => void) | undefined {
+  if (area === null || typeof ResizeObserver !== "function") return undefined;
+  let width = -1; // it is told once at the start, when all is laid out
+  const observer = new ResizeObserver(() => {
+    if (area.clientWidth === width) return; // our own doing
+    width = area.clientWidth;
+    fitHeight(area);
+  });
+  observer.observe(area);
+  return () => observer.disconnect();
 }
 
 function fitHeight(area: HTMLTextAreaElement | null): void {

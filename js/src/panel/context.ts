@@ -9,11 +9,13 @@ import type { Undo } from "./undo";
 
 export interface PanelOptions {
   /** Where the panel stands; a widget takes its height from its output. */
-  surface?: "side" | "widget";
+  surface?: "side" | "main" | "widget";
   /** The sessions there are. Without it there is no list. */
   library?: SessionLibrary;
   onNew?: () => void;
   onSelect?: (session_id: string) => void;
+  /** Show a session where there is more room. */
+  onOpenMain?: (session_id: string) => void;
   /** What an empty session suggests. */
   prompts?: readonly string[];
   /** Keep Jupyter's one-key shortcuts away from buttons inside a notebook. */

@@ -6,6 +6,7 @@ import { type SessionChange, type SessionLibrary, usePanel } from "./context";
 import { Icon } from "./icons";
 
 export const UNTITLED = "New session";
+export const OPEN_MAIN = "Open in the main area";
 const PAUSE_MS = 150;
 
 interface ListProps {
@@ -93,6 +94,13 @@ export function SessionList({ library, onClose }: ListProps) {
             opened={session.id === opened}
             onOpen={() => open(session.id)}
             onMore={() => setOpened(session.id === opened ? null : session.id)}
+            onOpenMain={
+              options.onOpenMain &&
+              (() => {
+                onClose(false);
+                options.onOpenMain?.(session.id);
+              })
+            }
             onRename={(title) => {
               change((list) => list.map((one) => (one.id === session.id ? { ...one, title } : one)));
               void attempt(async () => void (await library.rename(session.id, title)));
@@ -177,6 +185,7 @@ interface RowProps {
   opened: boolean;
   onOpen: () => void;
   onMore: () => void;
+  onOpenMain?: (() => void) | undefined;
   onRename: (title: string) => void;
   onDuplicate: () => void;
   onArchive: () => void;
@@ -185,13 +194,20 @@ interface RowProps {
 
 function SessionRow({ session, current, opened, onOpen, onMore, ...acts }: RowProps) {
   const [renaming, setRenaming] = useState(false);
+  const row = useRef<HTMLLIElement>(null);
+  const back = useRef(false);
+  useEffect(() => {
+    if (!renaming && back.current) row.current?.querySelector("button")?.focus();
+    back.current = false;
+  }, [renaming]);
   const title = session.title || UNTITLED;
   if (renaming) {
     return (
       <li>
         <TitleBox
           title={session.title}
-          onKeep={(text) => {
+          onKeep={(text, byKey) => {
+            back.current = byKey;
             setRenaming(false);
             if (text && text !== session.title) acts.onRename(text);
           }}
@@ -200,7 +216,7 @@ function SessionRow({ session, current, opened, onOpen, onMore, ...acts }: RowPr
     );
   }
   return (
-    <li data-session-id={session.id}>
+    <li ref={row} data-session-id={session.id}>
       <div class="jp-agent-session-row">
         <button type="button" class="jp-agent-session" aria-current={current || undefined} onClick={onOpen}>
           <span class="jp-agent-session-title">{title}</span>
@@ -220,6 +236,11 @@ function SessionRow({ session, current, opened, onOpen, onMore, ...acts }: RowPr
       {opened ? (
         // biome-ignore lint/a11y/useSemanticElements: a fieldset would need a legend
         <div class="jp-agent-session-acts" role="group" aria-label={title}>
+          {acts.onOpenMain ? (
+            <button type="button" onClick={acts.onOpenMain}>
+              {OPEN_MAIN}
+            </button>
+          ) : null}
           <button type="button" onClick={() => setRenaming(true)}>
             Rename
           </button>
@@ -238,8 +259,14 @@ function SessionRow({ session, current, opened, onOpen, onMore, ...acts }: RowPr
   );
 }
 
+interface TitleProps {
+  title: string;
+  /** `back`: it was ended by a key, and the keyboard wants a place to go to. */
+  onKeep: (title: string, back: boolean) => void;
+}
+
 /** A title being changed: Enter or leaving keeps it, Escape does not. */
-export function TitleBox({ title, onKeep }: { title: string; onKeep: (title: string) => void }) {
+export function TitleBox({ title, onKeep }: TitleProps) {
   const [text, setText] = useState(title);
   const box = useRef<HTMLInputElement>(null);
   const over = useRef(false);
@@ -247,10 +274,10 @@ export function TitleBox({ title, onKeep }: { title: string; onKeep: (title: str
     box.current?.focus();
     box.current?.select();
   }, []);
-  const end = (kept: string) => {
+  const end = (kept: string, back = false) => {
     if (over.current) return;
     over.current = true; // the box that goes loses the keyboard, which would end it again
-    onKeep(kept.trim());
+    onKeep(kept.trim(), back);
   };
   return (
     <input
@@ -262,10 +289,10 @@ export function TitleBox({ title, onKeep }: { title: string; onKeep: (title: str
       onInput={(event) => setText(event.currentTarget.value)}
       onBlur={() => end(text)}
       onKeyDown={(event) => {
-        if (event.key === "Enter" && !event.isComposing) end(text);
+        if (event.key === "Enter" && !event.isComposing) end(text, true);
         if (event.key !== "Escape") return;
         event.stopPropagation();
-        end("");
+        end("", true);
       }}
     />
   );
