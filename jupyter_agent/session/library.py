@@ -201,9 +201,8 @@ class Library:
         made = await asyncio.to_thread(
             taking_in.take_in, self.folder, document, title=title, name=title or "", profile=self._profile
         )
-        session = await self.session(made.id)
-        await self.listing.added(session, read=True)
-        return session
+        await self.listing.added(made, read=True)
+        return await self.session(made.id)
 
     # -- deleting ------------------------------------------------------------------------
 
@@ -223,9 +222,11 @@ class Library:
             back = await asyncio.to_thread(self._trash.bring_back, self.folder / session_id, self._clock())
             if not back and not self.exists(session_id):
                 raise SessionNotFound(UNKNOWN, hint="A deleted session can be brought back for a short time only.")
+            # Before it wakes: on a network disk nobody reads beside its owner.
+            await self.listing.ask(lambda index: index.read(session_id))
             actor = await self._host.get(session_id)
             self._host.alarms.set(session_id, jobs.next_due(actor.state.jobs))
-            await self.listing.added(actor.state.facts(), read=True)
+            await self.listing.added(actor.state.facts())
         return await self.session(session_id)
 
     async def purge_trash(self, now: int | None = None) -> int:

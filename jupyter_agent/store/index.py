@@ -31,6 +31,7 @@ from .search import Term, terms_of
 from .store import DB_NAME
 
 INDEX_NAME = "index.db"
+ELSEWHERE = "Open in another server"
 PAGE_BYTES = 256 * 1024
 """A page of the list ends here, whatever its limit."""
 _MOST_CHARS = 100_000
@@ -48,6 +49,7 @@ class SessionIndex:
 
     def __init__(self, sessions_dir: Path, profile: Profile = "local", *, private: bool = False) -> None:
         self._dir = sessions_dir
+        self._profile: Profile = profile
         try:
             sessions_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -263,17 +265,33 @@ class SessionIndex:
             finally:
                 db.conn.close()
         except sqlite3.Error as error:
-            return not is_busy(error) and self.put_damaged(session_id)
+            return self._put_elsewhere(session_id) if is_busy(error) else self.put_damaged(session_id)
+        except StoreLocked:
+            return self._put_elsewhere(session_id)
         except (StoreDamaged, TypeError, ValueError):
             return self.put_damaged(session_id)
         except (StoreError, OSError):
-            return False  # Another server has it, or it was never made whole; its folder is not touched.
+            return False  # It was never made whole; its folder is not touched.
         self._forget_words(session_id)
         for message_id, text in said:
             self._put_word(session_id, message_id, text)
         self.put(facts)
         self.set_alarm(session_id, due_at)
         self._conn.execute("UPDATE sessions SET stamp=? WHERE id=?", (stamp, session_id))
+        return True
+
+    def _put_elsewhere(self, session_id: str) -> bool:
+        """List a session that only its owner can read, so that it can be taken over; what is known of it stays."""
+        if (
+            self._profile == "local"
+            or self._conn.execute("SELECT 1 FROM sessions WHERE id=?", (session_id,)).fetchone()
+        ):
+            return False
+        try:
+            at = (self._dir / session_id / DB_NAME).stat().st_mtime_ns // 1_000_000
+        except OSError:
+            return False
+        self.put(to_plain(Session(id=session_id, title=ELSEWHERE, created_at=at, updated_at=at)), awake=True)
         return True
 
     def put_damaged(self, session_id: str) -> bool:

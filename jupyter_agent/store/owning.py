@@ -48,6 +48,7 @@ SILENT_S = 30.0
 REQUEST_S = 15.0
 """How long a request to let go keeps others, the former owner too, from taking the session."""
 TAKE_OVER = "Take it over here, or go on there."
+ONLY_THERE = "On this network disk only the server that has it can show it. Take it over here, or go on there."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,12 +157,12 @@ def claim(folder: Path, server: Server, profile: Profile) -> Claim:
     if not folder.is_dir():  # It was deleted meanwhile: the lock would make its folder anew.
         raise SessionNotFound("There is no such session.")
     if (asker := _asker(folder, server)) is not None:
-        raise elsewhere(asker)
+        raise elsewhere(asker, profile)
     lock: FileLock | None = FileLock(str(folder / LOCK_NAME), thread_local=False)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise elsewhere(_where(folder)) from None
+        raise elsewhere(_where(folder), profile) from None
     except NotImplementedError:
         lock = None
     except OSError as error:
@@ -171,13 +172,14 @@ def claim(folder: Path, server: Server, profile: Profile) -> Claim:
     taken = Claim(folder, server, lock, profile)
     if profile == "network" and _lives(folder, server):
         taken.release()
-        raise elsewhere(_where(folder))
+        raise elsewhere(_where(folder), profile)
     return taken
 
 
-def elsewhere(where: str) -> StoreLocked:
+def elsewhere(where: str, profile: Profile) -> StoreLocked:
     """Return what is said of a session that another server has."""
-    return StoreLocked(f"This session is open in another Jupyter server ({where}).", hint=TAKE_OVER)
+    hint = ONLY_THERE if profile == "network" else TAKE_OVER
+    return StoreLocked(f"This session is open in another Jupyter server ({where}).", hint=hint)
 
 
 def deposed() -> StoreLocked:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -43,7 +44,7 @@ def _detected(path: Path) -> Profile:
     try:
         mounts = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
-        return "local"  # macOS and others do not tell; ``storage="network"`` says it for them.
+        return "network" if _is_remote_mount(path.resolve()) else "local"
     kind = file_system_of(path.resolve(), mounts)
     return "network" if kind in _NETWORK_TYPES or kind.startswith("fuse.") else "local"
 
@@ -53,6 +54,28 @@ def _is_remote_drive(path: Path) -> bool:
         return True
     windll = getattr(ctypes, "windll", None)
     return windll is not None and windll.kernel32.GetDriveTypeW(f"{path.drive}\\") == _DRIVE_REMOTE
+
+
+def _is_remote_mount(path: Path) -> bool:
+    """Ask macOS' and the BSDs' ``mount``, which lists without touching what may hang."""
+    try:
+        said = subprocess.run(["/sbin/mount"], capture_output=True, timeout=2, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return False  # ``storage="network"`` says it where nothing tells.
+    return is_remote(path, said.decode("utf-8", "surrogateescape"))
+
+
+def is_remote(path: Path, mounts: str) -> bool:
+    """Tell whether ``path`` is on a network's disk, by lines like ``/dev/disk3s5 on / (apfs, local, journaled)``."""
+    best, remote = -1, False
+    for line in mounts.splitlines():
+        found = re.fullmatch(r".+? on (/.*) \(([^()]*)\)", line)
+        if found is None:
+            continue
+        point, words = Path(found[1]), found[2].split(", ")
+        if (path == point or point in path.parents) and len(point.parts) >= best:
+            best, remote = len(point.parts), "local" not in words
+    return remote
 
 
 def file_system_of(path: Path, mounts: str) -> str:

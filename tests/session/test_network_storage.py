@@ -16,7 +16,7 @@ from jupyter_agent.errors import StoreError, StoreLocked
 from jupyter_agent.protocol.ids import now_ms
 from jupyter_agent.session import safekeeping
 from jupyter_agent.session.host import SessionHost
-from jupyter_agent.store.profile import file_system_of, profile_of
+from jupyter_agent.store.profile import file_system_of, is_remote, profile_of
 from tests.model_server import Gate, ModelServer, Reply, Text, ToolUse
 from tests.session.test_host import hosting, until, viewing
 from tests.session.test_snapshots import answered, folder_of, texts
@@ -102,11 +102,27 @@ async def test_a_second_server_is_told_who_has_the_session_and_takes_it_over(
             with pytest.raises(StoreError) as refused:
                 await second.session(session.id)
             assert refused.value.code == "open_elsewhere"
-            await second.list_sessions()
+            assert "network disk" in (refused.value.hint or "")
+            assert [one.id for one in (await second.list_sessions())[0]] == [session.id]
             await second.take_over(session.id)
             await view.event("error", code="open_elsewhere")
             async with viewing(second, session.id) as here:
                 assert texts(here) == ["say one", "one"]
+            assert [one.title for one in (await second.list_sessions())[0]] == ["Far away"]
+
+
+async def test_what_comes_to_a_network_disk_from_outside_can_be_searched_at_once(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    async with networked(model_server, tmp_path, idle_s=60.0) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await answered(model_server, view, "pineapple")
+        made = await host.take_in(await host.export(session.id), "A copy")
+        await host.delete(session.id)
+        await host.undelete(session.id)
+        found, _ = await host.list_sessions(q="pineapple")
+        assert {one.id for one in found} == {session.id, made.id}
 
 
 async def test_where_there_are_no_locks_a_session_can_be_deleted_unless_another_server_has_it(
@@ -149,3 +165,26 @@ def test_the_kind_of_disk_is_read_from_the_mounts() -> None:
     assert profile_of(Path("/x"), "network") == "network"
     assert profile_of(Path("/x"), "local") == "local"
     assert profile_of(Path("/"), "auto") in ("local", "network")
+
+
+def test_where_only_mount_tells_a_disk_that_is_not_local_is_a_networks() -> None:
+    mounts = "\n".join(
+        [
+            "/dev/disk3s1s1 on / (apfs, sealed, local, read-only, journaled)",
+            "/dev/disk3s5 on /System/Volumes/Data (apfs, local, journaled, nobrowse)",
+            "//me@files/share on /Volumes/My (shared) files (smbfs, nodev, nosuid, mounted by me)",
+            "files:/home on /Volumes/home (nfs, nodev, nosuid)",
+            "me@far: on /Users/me/far (macfuse, nodev, nosuid, synchronous, mounted by me)",
+            "what is this",
+        ]
+    )
+    for path, remote in {
+        "/Users/me/Library/Jupyter": False,
+        "/System/Volumes/Data/Users/me": False,
+        "/Volumes/My (shared) files/jupyter_agent": True,
+        "/Volumes/homes": False,
+        "/Volumes/home/me": True,
+        "/Users/me/far/away": True,
+    }.items():
+        assert is_remote(Path(path), mounts) is remote, path
+    assert not is_remote(Path("/x"), "")
