@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from .places import Zygote
+from .tally import Tally
 
 
 @pytest.fixture(scope="package")
@@ -15,3 +16,11 @@ def zygote() -> Iterator[Zygote]:
     made = Zygote()
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="package")
+def tally() -> Iterator[Tally]:
+    """What became of whom."""
+    made = Tally()
+    yield made
+    made.write()

@@ -70,6 +70,8 @@ class Death:
 class Report:
     """What became of one conversation."""
 
+    kind: str
+    """What it was killed in (``Place.kind``)."""
     deaths: list[Death] = field(default_factory=list[Death])
     """Empty when the fate never came."""
     outcomes: dict[str, str] = field(default_factory=dict[str, str])
@@ -85,7 +87,7 @@ class Ordeal:
         self._notebook = place.notebooks / notebook
         self.user = User()
         self.watcher = Page()
-        self.report = Report()
+        self.report = Report(place.kind)
         self._session: str | None = None
         self._over = False
 

@@ -4,22 +4,21 @@
 after every commit of the conversation, dies again while it takes the turn up,
 and dies at two hundred random moments. Both write a table: ``artifacts/crash.md``.
 
-Most lives are those of a forked ``SessionHost``: a real process and a real
-database, without Jupyter around it. A few are whole Jupyter servers.
+Here each life is that of a forked ``SessionHost``: a real process and a real
+database, without Jupyter around it. ``test_whole_servers`` has the servers.
 """
 
 from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from .ordeal import Fate, Ordeal, Report, new_notebook, random_fates, talking
-from .places import ForkedHost, JupyterPlace, Zygote
+from .places import ForkedHost, Zygote
 from .tally import Tally
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows")
@@ -73,14 +72,6 @@ async def live(zygote: Zygote, folder: Path, *fates: Fate) -> Report:
             place.close()
 
 
-@pytest.fixture(scope="module")
-def tally() -> Iterator[Tally]:
-    """What became of whom."""
-    made = Tally()
-    yield made
-    made.write()
-
-
 async def test_without_a_crash_everything_is_as_wished(zygote: Zygote, tmp_path: Path) -> None:
     report = await live(zygote, tmp_path)
     assert report.deaths == []
@@ -94,19 +85,6 @@ async def test_a_crash_takes_nothing_back(zygote: Zygote, tally: Tally, tmp_path
     report = await live(zygote, tmp_path, *fates)
     tally.add(report)
     assert report.deaths or fates[0].failpoint is None, "the conversation never came to this point"
-
-
-WHOLE = [Fate("before_commit:tool_result:3"), *([Fate("after_commit:delta:2"), Fate(frames=16)] if EVERYTHING else [])]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("fate", WHOLE, ids=str)
-async def test_a_crash_of_a_whole_server_takes_nothing_back(tally: Tally, tmp_path: Path, fate: Fate) -> None:
-    async with talking() as claude:
-        place = JupyterPlace(tmp_path / "jupyter", claude)
-        report = await Ordeal(place, claude, new_notebook(place.notebooks)).go(fate)
-    tally.add(report)
-    assert report.deaths
 
 
 @pytest.mark.skipif(not EVERYTHING, reason="only in make sweep")
