@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from jupyter_agent.store.failpoints import VARIABLE
 from tests.hosts.running_server import API, ROOT, RunningServer, WebSocket
@@ -26,7 +26,7 @@ BOUND_S = 30.0
 class Place(Protocol):
     """One data directory, and a process that comes and goes."""
 
-    kind: ClassVar[str]
+    kind: str
     """What the table calls it."""
     notebooks: Path
     sessions: Path
@@ -99,7 +99,8 @@ class ForkedHost:
         # The path of a Unix socket must be short.
         self._run = Path(tempfile.mkdtemp(prefix="house-"))
         self._settings = {
-            "data_dir": str(folder / "data"), "base_url": claude.url, "api_key": claude.key, "idle_s": 0.2, **settings,
+            "data_dir": str(folder / "data"), "base_url": claude.url, "api_key": claude.key, "idle_s": 0.2,
+            "recovery_backoff_s": 0.1, **settings,
         }  # fmt: skip
         self._pid = 0
         self._views: dict[str, Callable[[Json], object]] = {}
@@ -198,6 +199,7 @@ class JupyterPlace:
             "--AgentExtension.demo=False",
             f"--AgentExtension.base_url={claude.url}",
             f"--AgentExtension.api_key_file={key_file}",
+            "--AgentExtension.recovery_backoff_s=0.1",
         )
         self._server: RunningServer | None = None
         self._sockets: list[WebSocket] = []
