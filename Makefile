@@ -62,7 +62,7 @@ bench: $(VENV)/.dev build  ## Numbers, as a table and as JSON
 	@$(PY) .ci/link.py
 	CHROMIUM="$$($(PY) tests/chromium.py)" $(PY) -m tests.bench
 
-sweep: $(VENV)/.dev build  ## Long random walks: every hypothesis test with many more examples
+sweep: $(VENV)/.dev build  ## Long random walks: hypothesis with many more examples, servers killed at every commit
 	$(PY) -m pytest --hypothesis-profile=sweep -m "not browser" $(PYTEST)
 
 format: $(VENV)/.dev js/node_modules/.installed  ## Put the style right where that needs no thought

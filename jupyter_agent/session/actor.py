@@ -142,6 +142,7 @@ class SessionActor:
             self._turn_task.cancel()
         await asyncio.gather(*self._tasks, *filter(None, [self._turn_task]), return_exceptions=True)
         await self._inbox.stopped()
+        recovery.put_down(self)
         await self.journal.close()
         self._thread.shutdown(wait=False)
 

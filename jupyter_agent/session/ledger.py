@@ -19,7 +19,7 @@ from ..protocol.events import Event, Notice, StepEnded, StepReset, StepStarted, 
 from ..store import history
 from ..store.writes import Call, PutBlocks, PutCall, PutMeta
 from ..tools.tool import ToolContext
-from . import steering, tasks
+from . import starting, steering, tasks
 from .calling import Calling
 
 
@@ -161,6 +161,8 @@ class TurnLedger(Calling):
     async def answer(self) -> None:
         """Put the results, in the model's order, into the API's history."""
         results = [call.result for call in self._state.calls if call.result is not None]
+        if note := starting.told_of_restore(self._actor):  # A question was open then, and this turn goes on with it.
+            results.append({"type": "text", "text": starting.context_of(note)})
         step = self.step
         blocks = PutBlocks(turn_id=self._turn_id, step=step, ord=1, role="user", content=results)
         self._state.answered_step = step

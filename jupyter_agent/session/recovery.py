@@ -14,8 +14,36 @@ results stored, next request not sent      it is sent
 
 The three middle rows mend the newest step; then the turn goes on, or it ends
 ``interrupted`` with everything kept, and the user may say *Continue*. Which of
-the two is the ``recovery`` setting's to say, and the budgets'. They are
-columns of the turn, so that no chain of crashes can wear them out unseen.
+the two is the ``recovery`` setting's to say.
+
+Every row but the first two has budgets, all of them on disk, so that no chain
+of crashes can wear them out unseen. Spent, they end the turn ``failed``::
+
+    max_interruptions   deaths of the server during this turn (``turns.interrupted``). An orderly end is none:
+                        it leaves a note of the turn that it put down (``meta.put_down``)
+    max_recoveries      in a row without a complete step (``turns.attempt``)
+    recovery_stall_s    from the first recovery after the last progress: text, a step, a result, an answer of
+                        the user. The log knows both times. A server that was down for long is no recovery
+                        that came no further, so its absence alone fails nothing; but text that broke off so
+                        long ago is not gone on with unasked: ``interrupted``
+    max_reruns          of one call (``tool_calls.attempt``); then it ends unknown, like one that changes things
+
+A call that runs again is the same row under the same id, and that id is its
+idempotency key: tools get it as ``ToolContext.call_id`` and hand it on as the
+``op_id`` of an edit, or make a new task's id of it. There is no second key to
+keep in step with it.
+
+What became of a kernel is only guessed, in words (``ending.KERNEL_LOST``):
+a local one ends with its server. One that outlives it (a gateway's, or one
+whose parent poller is off) may have run the cell to its end, and nobody looks.
+To look, three things are missing: the intent would have to hold the kernel's
+id and the execute request's ``msg_id``, which the tab or the workspace knows
+only once the call runs; ``NotebookKernels.find`` would have to find the kernel
+by that id, as the notebook's Jupyter session is forgotten by a server that
+keeps its sessions in memory; and the link would have to wait, within a bound,
+until that kernel is idle. The proof would be the cell's: saved with the
+outputs, the execution count of that very request. Without it the outcome is
+unknown all the same, and the model is told to read the cell.
 """
 
 from __future__ import annotations
@@ -29,7 +57,7 @@ from ..protocol.commands import TurnContinue
 from ..protocol.content import DisplayText, Json, ReasoningPart, TextPart, ToolPart, ToolState
 from ..protocol.events import ToolStateChanged, TurnStatusChanged
 from ..protocol.ids import now_ms
-from ..store.writes import Call, PutBlocks, PutCounts
+from ..store.writes import Call, PutBlocks, PutCounts, PutMeta
 from . import ending, queueing, starting, tasks
 
 if TYPE_CHECKING:
@@ -64,14 +92,15 @@ def take_up(actor: SessionActor) -> None:
 def _recover(actor: SessionActor) -> None:
     state = actor.state
     assert state.turn is not None
-    quiet_s = (now_ms() - state.session.updated_at) / 1000
     # Text that is in the history already was counted by whoever put it there.
     cut = state.step_is_open and state.spoken_step < state.turn.step and _found(actor) == "text"
-    state.interrupted += 1
+    state.interrupted += 0 if state.put_down == state.turn.id else 1
     state.cuts += 1 if cut else 0
-    actor.journal.record(writes=[PutCounts(turn_id=state.turn.id, interrupted=state.interrupted, cuts=state.cuts)])
+    counts = PutCounts(turn_id=state.turn.id, interrupted=state.interrupted, cuts=state.cuts)
+    state.put_down = None
+    actor.journal.record(writes=[counts, PutMeta(key="put_down", value=None)])
     exhausted = _exhausted(actor)
-    goes_on = exhausted is None and _wanted(actor) and not (cut and _stuck(actor, quiet_s))
+    goes_on = exhausted is None and _wanted(actor) and not (cut and _stuck(actor))
     if state.step_is_open:
         _mend_step(actor, goes_on=goes_on)
     if goes_on:
@@ -84,16 +113,31 @@ def _recover(actor: SessionActor) -> None:
         actor.end_turn("interrupted", error=_interruption(actor), resume_queue=False)
 
 
+def put_down(actor: SessionActor) -> None:
+    """Note, at an orderly end, that the live turn was not cut off by a death."""
+    turn = actor.state.turn
+    if turn is not None and turn.status in ("running", "recovering"):
+        actor.journal.record(writes=[PutMeta(key="put_down", value=turn.id)])
+
+
 # -- whether -----------------------------------------------------------------------------
 
 
 def _exhausted(actor: SessionActor) -> ModelError | None:
     state, settings = actor.state, actor.services.settings
     attempt = state.turn.attempt if state.turn else 0
-    if state.interrupted <= settings.max_interruptions and attempt < settings.max_recoveries:
+    if state.interrupted > settings.max_interruptions:
+        why = f"The server died {state.interrupted} times during this reply"
+    elif attempt >= settings.max_recoveries:
+        why = f"This reply was taken up {attempt} times and came no further"
+    elif state.recovering_since is not None and _ago_s(state.recovering_since) > settings.recovery_stall_s:
+        why = (
+            f"This reply came no further in the {_ago_s(state.recovering_since) / 60:.0f} minutes since it was taken up"
+        )
+    else:
         return None
     return ModelError(
-        f"The server stopped {state.interrupted} times during this reply; it was not taken up again.",
+        f"{why}; it was not taken up again.",
         code="recovery_exhausted",
         hint="If the reply itself stops the server (too much memory, say), ask in another way.",
         retryable=True,
@@ -104,12 +148,16 @@ def _wanted(actor: SessionActor) -> bool:
     settings = actor.services.settings
     if actor.state.turn is not None and actor.state.turn.id == actor.state.held_turn:
         return False
-    away_s = (now_ms() - actor.state.seen_at) / 1000
-    return settings.recovery == "auto" and away_s < settings.recovery_window_s
+    return settings.recovery == "auto" and _ago_s(actor.state.seen_at) < settings.recovery_window_s
 
 
-def _stuck(actor: SessionActor, quiet_s: float) -> bool:
-    return actor.state.cuts > MAX_CUTS or quiet_s > actor.services.settings.recovery_stall_s
+def _stuck(actor: SessionActor) -> bool:
+    stalled = _ago_s(actor.state.progress_at) > actor.services.settings.recovery_stall_s
+    return actor.state.cuts > MAX_CUTS or stalled
+
+
+def _ago_s(at: int) -> float:
+    return (now_ms() - at) / 1000
 
 
 def _interruption(actor: SessionActor) -> ModelError:

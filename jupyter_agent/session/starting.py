@@ -7,13 +7,14 @@ what of it the model reads. The model is asked when that is on disk.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ..agent.repair import GO_ON_LATER, GO_ON_STEPS
 from ..protocol.content import Message, Mode, Trigger, Turn
 from ..protocol.events import MessageAdded, Notice, SessionUpdated, TurnEnded, TurnStarted
 from ..protocol.ids import new_id, now_ms
-from ..store.writes import PutBlocks, Write
+from ..store.writes import PutBlocks, PutMeta, Write
 from . import naming
 from .large import marked
 from .said import CUT_FILE, reads_cut, title_of
@@ -123,10 +124,24 @@ def answer_again(actor: SessionActor, question: str, user: str, *, looked: bool)
     return turn.id
 
 
+def told_of_restore(actor: SessionActor) -> list[str]:
+    """What the model should know once of a session that was put back: its notebook was not."""
+    at = actor.state.restored_to
+    if at is None:
+        return []
+    actor.state.restored_to = None
+    actor.journal.record(writes=[PutMeta(key="restored_to", value=None)])
+    return [
+        f"This conversation was put back to its state of {datetime.fromtimestamp(at / 1000, UTC):%d %b %Y, %H:%M} UTC. "
+        "Notebooks, files and kernels were not: they may hold what was done since. "
+        "Read them again before relying on what is said above."
+    ]
+
+
 def context_note(actor: SessionActor, mode: Mode, more: Sequence[str] = ()) -> str:
     """What the model should know of now. It trails the message and is never edited later."""
     state = actor.state
-    lines = [f"Mode: {mode.capitalize()}.", *more]
+    lines = [f"Mode: {mode.capitalize()}.", *more, *told_of_restore(actor)]
     if state.session.notebook_path:
         lines.append(f"Notebook: {state.session.notebook_path}")
     last = state.last_outcome
@@ -136,4 +151,9 @@ def context_note(actor: SessionActor, mode: Mode, more: Sequence[str] = ()) -> s
         lines.append("The user stopped the previous reply where it ends.")
     elif last.outcome in ("failed", "interrupted"):
         lines.append("The previous reply broke off where it ends.")
+    return context_of(lines)
+
+
+def context_of(lines: Sequence[str]) -> str:
+    """Return what is said to the model beside what the user says."""
     return "<context>\n" + "\n".join(lines) + "\n</context>"

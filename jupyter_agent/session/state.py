@@ -104,6 +104,10 @@ class State:
     answered_step: int = 0
     interrupted: int = 0
     cuts: int = 0
+    progress_at: int = 0
+    """As ``Loaded`` has it: when the session woke."""
+    recovering_since: int | None = None
+    put_down: str | None = None
     repair_level: int = 0
     seen_at: int = 0
     calls: list[Call] = field(default_factory=list[Call])
@@ -132,6 +136,8 @@ class State:
     """The turn in which others have spoken than who asked for it: nobody's rules hold in it."""
     held_turn: str | None = None
     """The turn that a snapshot caught in the middle: it may have done more since than it knows."""
+    restored_to: int | None = None
+    """The time (ms) of the snapshot that the session was put back to, until the model is told."""
     jobs: dict[str, Job] = field(default_factory=dict[str, Job])
 
     @classmethod
@@ -156,6 +162,7 @@ class State:
             left_plan=loaded.left_plan,
             mixed_turn=loaded.mixed_turn,
             held_turn=loaded.held_turn,
+            restored_to=loaded.restored_to,
             start_next=loaded.start_next,
             jobs={job.id: job for job in loaded.jobs},
             repair_level=loaded.repair_level,
@@ -175,7 +182,8 @@ class State:
         self.usage = sum((Usage(**usage) for usage in loaded.turn_usage), Usage())
         self.message_ids = list(loaded.message_ids)
         self.spoken_step, self.answered_step = loaded.spoken_step, loaded.answered_step
-        self.interrupted, self.cuts = loaded.interrupted, loaded.cuts
+        self.interrupted, self.cuts, self.put_down = loaded.interrupted, loaded.cuts, loaded.put_down
+        self.progress_at, self.recovering_since = loaded.progress_at, loaded.recovering_since
         self.step_parts = list(loaded.step_parts)
         self.calls = loaded.calls
         self.permissions = loaded.permissions

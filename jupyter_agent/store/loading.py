@@ -40,6 +40,12 @@ class Loaded:
     answered_step: int
     interrupted: int
     cuts: int
+    progress_at: int
+    """When the live turn last came further, by the model, a tool or the user; 0 without one."""
+    recovering_since: int | None
+    """When it was first taken up again after that; None when it was not."""
+    put_down: str | None
+    """The turn that an orderly end of the server left running."""
     seen_at: int
     """When the user was last here, as far as the database knows."""
     repair_level: int
@@ -54,6 +60,8 @@ class Loaded:
     left_plan: str | None
     mixed_turn: str | None
     held_turn: str | None
+    restored_to: int | None
+    """The time of the snapshot that the session was put back to, until the model is told."""
     start_next: str | None
     jobs: list[Job]
     titled_by: str | None
@@ -73,6 +81,7 @@ def load(conn: sqlite3.Connection, blobs: Blobs) -> Loaded:
     step = _last_step(conn, turn["id"]) if turn else None
     counts = conn.execute("SELECT interrupted, cuts FROM turns WHERE live = 1").fetchone() or (0, 0)
     head = conn.execute("SELECT id FROM messages WHERE removed=0 ORDER BY ord DESC LIMIT 1").fetchone()
+    progress_at = _progress_at(conn, turn) if turn else 0
     return Loaded(
         ep=epoch(conn),
         seq=snap["as_of"],
@@ -84,6 +93,9 @@ def load(conn: sqlite3.Connection, blobs: Blobs) -> Loaded:
         answered_step=_newest_step(conn, turn["id"], ord_=1) if turn else 0,
         interrupted=counts[0],
         cuts=counts[1],
+        progress_at=progress_at,
+        recovering_since=_recovering_since(conn, turn["id"], progress_at) if turn else None,
+        put_down=meta(conn, "put_down"),
         seen_at=_seen_at(conn),
         repair_level=int(meta(conn, "repair_level", 0)),
         calls=_calls(conn, blobs, turn["id"], step.step) if turn and step else [],
@@ -96,6 +108,7 @@ def load(conn: sqlite3.Connection, blobs: Blobs) -> Loaded:
         left_plan=meta(conn, "left_plan"),
         mixed_turn=meta(conn, "mixed_turn"),
         held_turn=meta(conn, "held_turn"),
+        restored_to=meta(conn, "restored_to"),
         start_next=meta(conn, "start_next"),
         jobs=_jobs(conn),
         titled_by=meta(conn, "titled_by"),
@@ -138,6 +151,26 @@ def _step_parts(conn: sqlite3.Connection, turn_id: str) -> list[str]:
         (turn_id, row[0]),
     )
     return [part_id for (part_id,) in added]
+
+
+def _progress_at(conn: sqlite3.Connection, turn: Wire) -> int:
+    """Return when the turn last came further; what only says that it was taken up again does not count."""
+    newest = (
+        "SELECT ts FROM events WHERE turn_id=?1 AND type IN ('part.added', 'step.ended', 'approval.resolved',"
+        " 'message.added') ORDER BY seq DESC LIMIT 1",
+        "SELECT ts FROM segments WHERE turn_id=?1 ORDER BY seq_to DESC LIMIT 1",
+        "SELECT max(ended_at) FROM tool_calls WHERE turn_id=?1",
+    )
+    found = (conn.execute(query, (turn["id"],)).fetchone() for query in newest)
+    return max([int(turn["started_at"]), *(int(row[0]) for row in found if row is not None and row[0] is not None)])
+
+
+def _recovering_since(conn: sqlite3.Connection, turn_id: str, progress_at: int) -> int | None:
+    return conn.execute(
+        "SELECT min(ts) FROM events WHERE turn_id=? AND type='turn.status' AND ts >= ?"
+        " AND json_extract(body, '$.status')='recovering'",
+        (turn_id, progress_at),
+    ).fetchone()[0]
 
 
 def _seen_at(conn: sqlite3.Connection) -> int:

@@ -201,6 +201,7 @@ def _replace(folder: Path, snapshot: Snapshot, gen: int, now: int, notice: Notic
                 # What ran when the snapshot was taken has gone on since: nothing of it happens again by itself.
                 PutMeta(key="held_turn", value=_running(store.db.conn)),
                 PutMeta(key="start_next", value=None),
+                PutMeta(key="restored_to", value=snapshot.at),
             ]
             store.commit(Batch(events=[said], writes=[*writes], full=True))
         finally:

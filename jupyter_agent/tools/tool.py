@@ -52,7 +52,11 @@ class TaskBook(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolContext:
-    """The world as one call may see it. ``call_id`` names its effect for good."""
+    """The world as one call may see it.
+
+    ``call_id`` is the call's idempotency key: it names its effect for good, and is the same when a crash
+    has the call run again. Edits take it as their ``op_id``, a new task gets its id from it.
+    """
 
     session_id: str
     call_id: str

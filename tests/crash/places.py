@@ -20,7 +20,7 @@ from tests.hosts.running_server import API, ROOT, RunningServer, WebSocket
 from tests.model_server import ModelServer
 
 Json = dict[str, Any]
-BOUND_S = 30.0
+BOUND_S = 100.0
 
 
 class Place(Protocol):

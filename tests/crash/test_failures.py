@@ -24,6 +24,7 @@ from tests.hosts.running_server import RunningServer
 from tests.model_server import ModelServer, Reply, Request, Stall, Text, ToolUse
 
 from . import talk
+from .book import Book
 from .ordeal import Fate, Ordeal, Report, new_notebook, talking
 from .places import ForkedHost, Zygote
 from .user import Page, User
@@ -238,6 +239,21 @@ async def test_9_a_question_outlives_three_deaths_and_its_call_runs_once(zygote:
     assert report.deaths[0].wish == "first"
     told = [str(block["content"]) for request in claude.requests for block in request.tool_results]
     assert any("denied this call" in text for text in told), "Claude was not told of the denial"
+
+
+@forked
+async def test_10_a_call_that_only_looks_runs_again_twice_and_no_more_whatever_dies(
+    zygote: Zygote, tmp_path: Path
+) -> None:
+    dying = [Fate("after_commit:tool_executing")] * 3
+    report, _, claude = await live(zygote, tmp_path, *dying)
+    assert len(report.deaths) == 3
+    (session,) = (tmp_path / "data" / "sessions").iterdir()
+    looks = [row for row in Book(session).calls if row["name"] in ("read_notebook", "read_cell")]
+    assert [row["attempt"] for row in looks] == [3, 1], "the same rows, under the same ids"
+    told = {block["tool_use_id"]: block for request in claude.requests for block in request.tool_results}
+    assert "may or may not have completed" in str(told[looks[0]["id"]]["content"])
+    assert not told[looks[1]["id"]].get("is_error")
 
 
 @forked

@@ -310,22 +310,156 @@ async def test_only_the_last_turn_can_be_continued_and_not_once_it_is_complete(
             assert ack["error"]["code"] == "nothing_to_continue"
 
 
-async def test_a_server_that_dies_each_time_gives_up_in_the_end(model_server: ModelServer, tmp_path: Path) -> None:
+async def cut_before_the_first_byte(server: ModelServer, folder: Path) -> str:
+    """A session whose server died while it waited for the model."""
     gate = Gate()
-    model_server.script([Reply(gate, Text("Lost."))] * 4)
-    async with dying(model_server, tmp_path) as (_view, die, session):
+    server.script([Reply(gate, Text("Lost."))])
+    async with dying(server, folder) as (_view, die, session):
         await gate.until_reached()
         die()
         gate.open()
+    return session
+
+
+def as_of_now(folder: Path) -> Path:
+    """Copy what the server that lives now would leave if it died now."""
+    shutil.copytree(folder / "after", folder / "next")
+    return folder / "next"
+
+
+def in_its_place(folder: Path) -> None:
+    """That server did die: the next one finds the copy."""
+    shutil.rmtree(folder / "after")
+    (folder / "next").rename(folder / "after")
+
+
+@asynccontextmanager
+async def database(folder: Path, session: str) -> AsyncGenerator[sqlite3.Connection]:
+    """The session's rows, while nobody has it open."""
+    db = sqlite3.connect(folder / "after" / "data" / "sessions" / session / "session.db")
+    with db:
+        yield db
+    db.close()
+
+
+async def test_a_server_that_dies_each_time_gives_up_in_the_end(model_server: ModelServer, tmp_path: Path) -> None:
+    session = await cut_before_the_first_byte(model_server, tmp_path)
     for _ in range(2):
         async with reborn(model_server, tmp_path, session, max_interruptions=2, recovery_backoff_s=60.0) as view:
             assert view.view["turn"]["status"] == "recovering"
+            as_of_now(tmp_path)
+        in_its_place(tmp_path)
     async with reborn(model_server, tmp_path, session, max_interruptions=2) as view:
         outcome = view.view["last_outcome"]
         assert (outcome["outcome"], outcome["error"]["code"]) == ("failed", "recovery_exhausted")
+        assert "died 3 times" in outcome["error"]["message"]
         model_server.script(["Still here."])
         await view.say("and now?")
         await view.event("turn.ended", outcome="completed")
+
+
+async def test_a_server_that_ends_in_an_orderly_way_has_not_died(model_server: ModelServer, tmp_path: Path) -> None:
+    session = await cut_before_the_first_byte(model_server, tmp_path)
+    for _ in range(4):
+        async with reborn(model_server, tmp_path, session, max_interruptions=1, recovery_backoff_s=60.0) as view:
+            assert view.view["turn"]["status"] == "recovering"
+    async with reborn(model_server, tmp_path, session, max_interruptions=1, recovery_backoff_s=60.0) as view:
+        as_of_now(tmp_path)
+    in_its_place(tmp_path)  # and once it does die: that note is no longer good
+    async with reborn(model_server, tmp_path, session, max_interruptions=1) as view:
+        outcome = view.view["last_outcome"]
+        assert (outcome["outcome"], outcome["error"]["code"]) == ("failed", "recovery_exhausted")
+
+
+async def test_a_reply_that_is_taken_up_again_and_again_and_comes_no_further_ends(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    session = await cut_before_the_first_byte(model_server, tmp_path)
+    for _ in range(3):
+        async with reborn(model_server, tmp_path, session, max_recoveries=3, recovery_backoff_s=60.0) as view:
+            assert view.view["turn"]["status"] == "recovering"
+    async with reborn(model_server, tmp_path, session, max_recoveries=3) as view:
+        outcome = view.view["last_outcome"]
+        assert (outcome["outcome"], outcome["error"]["code"]) == ("failed", "recovery_exhausted")
+        assert "came no further" in outcome["error"]["message"]
+
+
+async def earlier(folder: Path, session: str, ms: int) -> None:
+    """Let all that the session knows have happened so much earlier, but for when the user was there."""
+    async with database(folder, session) as db:
+        for table, column in (
+            ("events", "ts"), ("segments", "ts"), ("turns", "started_at"), ("tool_calls", "started_at"),
+            ("tool_calls", "ended_at"),
+        ):  # fmt: skip
+            db.execute(f"UPDATE {table} SET {column} = {column} - ?", (ms,))
+
+
+@pytest.mark.parametrize("came", ["nothing", "result"])
+async def test_a_recovery_that_comes_no_further_for_long_ends_whatever_was_found(
+    model_server: ModelServer, tmp_path: Path, came: str
+) -> None:
+    if came == "nothing":
+        session = await cut_before_the_first_byte(model_server, tmp_path)
+    else:
+        session = await begun(model_server, tmp_path, ToolUse("create_task", {"title": "One"}), "write")
+    # The server was away for long, which fails nothing; then it came back and did not come further.
+    await earlier(tmp_path, session, 600_000)
+    async with reborn(model_server, tmp_path, session, recovery_backoff_s=60.0) as view:
+        assert view.view["turn"]["status"] == "recovering"
+    await earlier(tmp_path, session, 301_000)
+    async with reborn(model_server, tmp_path, session) as view:
+        outcome = view.view["last_outcome"]
+        assert (outcome["outcome"], outcome["error"]["code"]) == ("failed", "recovery_exhausted")
+        assert "5 minutes" in outcome["error"]["message"]
+
+
+async def test_a_recovery_that_came_further_has_its_time_anew(model_server: ModelServer, tmp_path: Path) -> None:
+    session = await cut_before_the_first_byte(model_server, tmp_path)
+    async with reborn(model_server, tmp_path, session, recovery_backoff_s=60.0):
+        pass
+    await earlier(tmp_path, session, 301_000)
+    gate = Gate()
+    model_server.script([Reply(Text("Half ", gate, "lost")), "and whole."])
+    async with reborn(model_server, tmp_path, session, recovery_stall_s=900.0) as view:
+        await view.event("part.delta")
+        as_of_now(tmp_path)
+        gate.open()
+        await view.event("turn.ended")
+    in_its_place(tmp_path)
+    model_server.script(["and whole."])
+    async with reborn(model_server, tmp_path, session) as view:
+        assert (await ended(view))["outcome"] == "completed"
+
+
+async def test_text_that_broke_off_long_ago_is_not_gone_on_with_unasked(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    gate = Gate()
+    model_server.script([Reply(Text("Half ", gate, "lost"))])
+    async with dying(model_server, tmp_path) as (view, die, session):
+        await view.event("part.delta")
+        die()
+        gate.open()
+    await earlier(tmp_path, session, 301_000)
+    async with reborn(model_server, tmp_path, session) as view:
+        assert view.view["last_outcome"]["outcome"] == "interrupted"
+        assert view.text == "Half "
+
+
+async def test_a_question_that_waits_has_no_budget(model_server: ModelServer, tmp_path: Path) -> None:
+    model_server.script([Reply(ToolUse("insert_cell", INSERT)), "Done."])
+    async with dying(model_server, tmp_path) as (view, die, session):
+        await view.event("turn.status", status="awaiting")
+        die()
+    for _ in range(3):
+        await earlier(tmp_path, session, 86_400_000)
+        async with reborn(model_server, tmp_path, session, max_interruptions=0, max_recoveries=0) as view:
+            (asked,) = view.view["approvals"]
+            as_of_now(tmp_path)
+        in_its_place(tmp_path)
+    async with reborn(model_server, tmp_path, session, max_interruptions=0, max_recoveries=0) as view:
+        await view.ask("approval.answer", id=asked["id"], rev=asked["rev"], decision="allow", scope="once")
+        assert (await ended(view))["outcome"] == "completed"
 
 
 async def test_a_recovering_turn_can_be_stopped_while_it_catches_its_breath(

@@ -66,8 +66,11 @@ async def test_going_back_shows_every_view_the_session_as_it_was(model_server: M
             view.same_story_as(await other.subscribe())
             await answered(model_server, view, "three")
             assert texts(view)[3:] == ["say three", "three"]
+            await answered(model_server, view, "four")
     asked = [message["content"] for message in model_server.requests[-1].body["messages"]]
     assert "two" not in str(asked)
+    told = ["they may hold what was done since" in str(content) for content in asked]
+    assert told == [False, False, True, False, False], "Claude is told once, with what is said next"
     assert model_server.refusals == []
 
 
@@ -120,6 +123,9 @@ async def test_a_question_that_was_open_is_open_again(model_server: ModelServer,
             assert [open_one["id"] for open_one in view.view["approvals"]] == [asked["id"]]
             await view.ask("approval.answer", id=asked["id"], rev=1, decision="allow", scope="once")
             await view.event("turn.ended", outcome="completed")
+    result, note = model_server.requests[-1].body["messages"][-1]["content"]
+    assert (result["type"], note["type"]) == ("tool_result", "text")
+    assert "they may hold what was done since" in note["text"], "Claude goes on with this turn, and is told in it"
     assert model_server.refusals == []
 
 
