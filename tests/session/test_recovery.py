@@ -454,10 +454,11 @@ async def test_a_question_that_waits_has_no_budget(model_server: ModelServer, tm
     for _ in range(3):
         await earlier(tmp_path, session, 86_400_000)
         async with reborn(model_server, tmp_path, session, max_interruptions=0, max_recoveries=0) as view:
-            (asked,) = view.view["approvals"]
+            assert view.view["turn"]["status"] == "awaiting"
             as_of_now(tmp_path)
         in_its_place(tmp_path)
     async with reborn(model_server, tmp_path, session, max_interruptions=0, max_recoveries=0) as view:
+        (asked,) = view.view["approvals"]
         await view.ask("approval.answer", id=asked["id"], rev=asked["rev"], decision="allow", scope="once")
         assert (await ended(view))["outcome"] == "completed"
 
