@@ -6,6 +6,10 @@
                               ▲                                                                              │
                               └────────────── subscribe ◄── dropped ◄── too much pending: resync ────────────┘
 
+What waits for a view is bounded everywhere: what it has not taken of what was
+sent, by its road; what is held while it syncs, here. Beyond that it is dropped
+and told so, and what it missed comes from the database when it asks.
+
 The host owns connections, not the actor: a session falls asleep and wakes
 under an open socket, and nobody notices. What is to be known of a view lies in
 its attachment, so that an actor that wakes finds who is there.
@@ -32,6 +36,8 @@ ATTACHMENT_BYTES = 16_384
 Reason = Literal["slow", "gap", "epoch", "migrated"]
 Sink = Callable[[Frame], None]
 Guard = Callable[[Command], ErrorInfo | None]
+Backlog = Callable[[], tuple[int, int]]
+"""How many frames a view was sent and has not taken, and how many bytes they are."""
 
 
 class Connection:
@@ -46,7 +52,7 @@ class Connection:
         user: str,
         road: Road,
         guard: Guard | None = None,
-        backlog: Callable[[], int] | None = None,
+        backlog: Backlog | None = None,
     ) -> None:
         self.id = new_id("con")
         self.session_id = session_id
@@ -60,6 +66,8 @@ class Connection:
         self._state: Literal["fresh", "syncing", "live", "dropped"] = "fresh"
         self._sync = 0
         self._held: list[Recorded] = []
+        self._held_bytes = 0
+        self._held_all = True
         self._dropped_for: Reason = "gap"
         self.told_at = float("-inf")
         """When the last heartbeat went out, by the loop's clock."""
@@ -80,7 +88,7 @@ class Connection:
     def close(self) -> None:
         """The view is gone."""
         self._sink = None
-        self._held = []
+        self._let_go()
         self._host.disconnect(self)
 
     # -- out -------------------------------------------------------------------------
@@ -102,7 +110,8 @@ class Connection:
         """From now on hold live events; return the token that ``end_sync`` wants back."""
         self._sync += 1
         self._state = "syncing"
-        self._held = []
+        self._let_go()
+        self._held_all = True
         return self._sync
 
     def end_sync(self, token: int, frames: list[Frame], seq: int) -> None:
@@ -115,8 +124,12 @@ class Connection:
             return
         for frame in frames:
             self._put(frame)
+        if not self._held_all:
+            # More has happened meanwhile than may wait here: it asks again, from where it is now.
+            self.resync("gap")
+            return
         held = [recorded.wire() for recorded in self._held if recorded.seq > seq]
-        self._held = []
+        self._let_go()
         self._state = "live"
         if held:
             for frame, _ in frames_of(self.session_id, self.ep, held, self._host.settings.frame_bytes):
@@ -127,7 +140,7 @@ class Connection:
         if self._sink is None:
             return
         if self._state == "syncing":
-            self._held.extend(events)
+            self._hold(events, frame)
         elif self._state == "live":
             self._put(frame)
 
@@ -150,10 +163,27 @@ class Connection:
             self.send(Resync(reason=reason))
 
     def _drop(self, reason: Reason) -> None:
-        self._state, self._dropped_for, self._held = "dropped", reason, []
+        self._state, self._dropped_for = "dropped", reason
+        self._let_go()
+
+    def _hold(self, events: list[Recorded], frame: Frame) -> None:
+        if not self._held_all:
+            return
+        self._held.extend(events)
+        self._held_bytes += len(frame.text)
+        if self._is_too_much(len(self._held), self._held_bytes):
+            self._let_go()
+            self._held_all = False
+
+    def _let_go(self) -> None:
+        self._held, self._held_bytes = [], 0
 
     def _is_slow(self) -> bool:
-        return self._backlog is not None and self._backlog() > self._host.settings.pending_bytes
+        return self._backlog is not None and self._is_too_much(*self._backlog())
+
+    def _is_too_much(self, count: int, size: int) -> bool:
+        settings = self._host.settings
+        return count > settings.pending_frames or size > settings.pending_bytes
 
     def _put(self, frame: Frame) -> None:
         if self._sink is None:

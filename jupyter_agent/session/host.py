@@ -52,7 +52,7 @@ from . import jobs, looking, safekeeping
 from .actor import SessionActor
 from .alarms import Alarms
 from .clock import Clock, WallClock
-from .connection import Connection, Guard, Sink
+from .connection import Backlog, Connection, Guard, Sink
 from .handing_over import let_go_if_asked, take_over
 from .heartbeat import Heart
 from .housekeeping import Housekeeping
@@ -356,7 +356,7 @@ class SessionHost:
         user: str,
         road: Road,
         guard: Guard | None = None,
-        backlog: Callable[[], int] | None = None,
+        backlog: Backlog | None = None,
     ) -> Connection:
         """Open a view. Raises ``SessionNotFound``."""
         self.library.folder_of(session_id)

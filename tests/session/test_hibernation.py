@@ -62,7 +62,7 @@ async def test_a_view_that_was_dropped_and_did_not_hear_it_is_told_again(
         session = await host.create()
         view = Stranger(lambda command: connection.receive(command))
         connection = host.connect(
-            session.id, lambda frame: view.hear(frame.data), user="me", road="panel", backlog=lambda: behind
+            session.id, lambda frame: view.hear(frame.data), user="me", road="panel", backlog=lambda: (1, behind)
         )
         await view.open()
         async with viewing(host, session.id) as other:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from http import HTTPStatus
@@ -185,11 +186,23 @@ async def is_allowed(handler: Any, action: str) -> bool:
     )
 
 
-def unsent_bytes(stream: Any) -> int:
-    """Return how much a connection's peer has yet to take, as far as Tornado tells."""
-    written = getattr(stream, "_total_write_index", 0)
-    taken = getattr(stream, "_total_write_done_index", 0)
-    return written - taken
+class Unsent:
+    """What a connection's peer has yet to take, as far as Tornado tells."""
+
+    def __init__(self) -> None:
+        self._ends: deque[int] = deque()
+
+    def sent(self, stream: Any) -> None:
+        """Something whole was just written to ``stream``."""
+        self._ends.append(getattr(stream, "_total_write_index", 0))
+
+    def of(self, stream: Any) -> tuple[int, int]:
+        """Return how many of these wait, and how many bytes."""
+        written = getattr(stream, "_total_write_index", 0)
+        taken = getattr(stream, "_total_write_done_index", 0)
+        while self._ends and self._ends[0] <= taken:
+            self._ends.popleft()
+        return len(self._ends), written - taken
 
 
 def of_session(method: Method) -> Method:

@@ -24,14 +24,12 @@ from tornado import web
 
 from ...errors import AgentError
 from .base import status_of, to_json
-from .socket import AgentSocket
+from .socket import CLOSE_SLOW, AgentSocket
 
 if TYPE_CHECKING:
     from ...protocol.frames import Frame
 
 VERSION = 1
-CLOSE_SLOW = 1013
-"""Try again later: then the list is told anew."""
 
 
 class ListSocket(AgentSocket):
@@ -63,7 +61,7 @@ class ListSocket(AgentSocket):
 
         self._say("sessions", {"sessions": [to_plain(session) for session in sessions], "has_more": has_more})
         held, self._held = self._held, None
-        for frame in held:
+        for frame in held or ():
             self._take(frame)
 
     def on_message(self, message: str | bytes) -> None:
@@ -92,11 +90,13 @@ class ListSocket(AgentSocket):
 
     def _take(self, frame: Frame) -> None:
         """Pass a change on; who does not keep up starts over."""
-        if self._held is not None:
-            self._held.append(frame)
-        elif self.pending_bytes() > self.engine.settings.pending_bytes:
+        too_many = self._held is not None and len(self._held) >= self.engine.settings.pending_frames
+        if too_many or self.is_slow():
             self.on_close()
+            self._held = None
             self.close(CLOSE_SLOW, "Too slow.")
+        elif self._held is not None:
+            self._held.append(frame)
         else:
             self.send_text(frame.text)
 

@@ -21,7 +21,7 @@ from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from ...protocol.ids import is_session_id
-from .base import AUTH_RESOURCE, error_body, is_allowed, name_of, unsent_bytes
+from .base import AUTH_RESOURCE, Unsent, error_body, is_allowed, name_of
 from .engine import Engine
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 CLOSE_VERSION = 4400
 CLOSE_GONE = 4404
+CLOSE_SLOW = 1013
+"""Try again later: whoever comes back misses nothing."""
+_DEAF = 4
+"""Times what may wait for a view that follows: room for what it is sent when it asks again."""
 _LONGEST_HELLO = 16 * 1024
 _PROTOCOL = 1
 
@@ -46,6 +50,7 @@ class AgentSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyright:
     def initialize(self, engine: Engine) -> None:
         """Take the engine from the route."""
         self.engine = engine
+        self._unsent = Unsent()
 
     def set_default_headers(self) -> None:
         """A socket's handshake carries none of a page's headers."""
@@ -73,17 +78,38 @@ class AgentSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyright:
         self.finish(error_body(HTTPStatus(status_code).name.lower(), phrase))
 
     def send_text(self, text: str) -> None:
-        """Send without waiting; a socket that is gone is no news here, ``on_close`` follows."""
+        """Send without waiting; a socket that is gone is no news here, ``on_close`` follows.
+
+        One that takes nothing, and yet asks for more, is closed: nothing else would bound what waits for it.
+        """
+        if self.is_deaf():
+            self.close(CLOSE_SLOW, "Too slow.")
+            return
         try:
             future = self.write_message(text)
         except (WebSocketClosedError, StreamClosedError):
             return
+        self._unsent.sent(self._stream)
         # Its failure is the same news: read it, so that nobody logs it as forgotten.
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
-    def pending_bytes(self) -> int:
-        """Return how much the peer has yet to take, as far as Tornado tells."""
-        return unsent_bytes(getattr(self.ws_connection, "stream", None))
+    def backlog(self) -> tuple[int, int]:
+        """Return how many frames the peer has yet to take, and how many bytes."""
+        return self._unsent.of(self._stream)
+
+    def is_slow(self, times: int = 1) -> bool:
+        """Tell whether more waits for the peer than may, or so many ``times`` that."""
+        frames, size = self.backlog()
+        settings = self.engine.settings
+        return frames > times * settings.pending_frames or size > times * settings.pending_bytes
+
+    def is_deaf(self) -> bool:
+        """Tell whether the peer did not even take what it was told when it was dropped."""
+        return self.is_slow(_DEAF)
+
+    @property
+    def _stream(self) -> Any:
+        return getattr(self.ws_connection, "stream", None)
 
 
 class SessionSocket(AgentSocket):
@@ -110,7 +136,7 @@ class SessionSocket(AgentSocket):
         """Attach to the session; it says nothing until asked to."""
         super().open(*args, **kwargs)
         self.connection = self._host.connect(
-            args[0], self._sink, user=self.user_name, road="panel", guard=self._guard, backlog=self.pending_bytes
+            args[0], self._sink, user=self.user_name, road="panel", guard=self._guard, backlog=self.backlog
         )
 
     def on_message(self, message: str | bytes) -> None:

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tornado.iostream import StreamClosedError
 
-from .base import AgentHandler, BadRequest, guarded, of_session, to_json, unsent_bytes
+from .base import AgentHandler, BadRequest, Unsent, guarded, of_session, to_json
 
 if TYPE_CHECKING:
     from ...protocol.frames import Frame
@@ -56,7 +56,7 @@ class StreamHandler(AgentHandler):
         if chunks and state.turn is None and (only_live or state.last_outcome is None):
             self.set_status(HTTPStatus.NO_CONTENT)
             return
-        self._over = asyncio.Event()
+        self._over, self._unsent = asyncio.Event(), Unsent()
         self._teller = _Chunks() if chunks else _Frames()
         self._begin()
         view = host.connect(session_id, self._sink, user=self.user_name, road="rest", backlog=self._backlog)
@@ -118,11 +118,16 @@ class StreamHandler(AgentHandler):
         except StreamClosedError:
             self._over.set()
             return
+        self._unsent.sent(self._stream)
         # Its failure is the same news: read it, so that nobody logs it as forgotten.
         sent.add_done_callback(lambda done: done.cancelled() or done.exception())
 
-    def _backlog(self) -> int:
-        return unsent_bytes(getattr(self.request.connection, "stream", None))
+    def _backlog(self) -> tuple[int, int]:
+        return self._unsent.of(self._stream)
+
+    @property
+    def _stream(self) -> Any:
+        return getattr(self.request.connection, "stream", None)
 
     async def _until_over(self) -> None:
         while not self._over.is_set():

@@ -1,0 +1,81 @@
+"""What may wait for a view, and what makes it start over."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from jupyter_agent.session.connection import Connection
+from jupyter_agent.session.host import SessionHost
+from tests.model_server import ModelServer, Reply, Text
+from tests.session.test_host import hosting, viewing
+from tests.stranger import Stranger
+
+
+@asynccontextmanager
+async def lagging(host: SessionHost, session_id: str, waits: list[int]) -> AsyncGenerator[tuple[Stranger, Connection]]:
+    """A view of which the road says that so many frames and bytes wait for it."""
+    view = Stranger(lambda command: connection.receive(command))
+    connection = host.connect(
+        session_id,
+        lambda frame: view.hear(frame.data),
+        user="me",
+        road="panel",
+        backlog=lambda: (waits[0], waits[1]),
+    )
+    await view.open()
+    yield view, connection
+    connection.close()
+
+
+async def test_a_view_that_leaves_too_many_frames_unread_starts_over_however_small_they_are(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    model_server.script([Reply(Text("One."))])
+    waits = [0, 0]
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as other, lagging(host, session.id, waits) as (view, _):
+            waits[:] = [501, 501]
+            await other.say("hello")
+            await other.event("turn.ended")
+            assert [event["d"]["reason"] for event in view.of("resync")] == ["slow"]
+            assert view.of("message.added") == []
+            waits[:] = [500, 500]
+            view.same_story_as(await view.subscribe())
+
+
+async def test_more_than_may_be_held_for_a_view_that_syncs_is_asked_for_again(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    model_server.script([Reply(Text("One ", "two ", "three."))])
+    async with hosting(model_server, tmp_path, pending_frames=3) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as other, lagging(host, session.id, [0, 0]) as (view, connection):
+            token = connection.begin_sync()
+            await other.say("hello")
+            ended = await other.event("turn.ended")
+            # The database was slow: only now comes what it was asked for.
+            connection.end_sync(token, [], 0)
+            assert [event["d"]["reason"] for event in view.of("resync")] == ["gap"]
+            assert view.seq == 0
+            await view.subscribe(since={"ep": view.ep, "seq": view.seq})
+            assert view.seq == ended["seq"]
+            view.same_story_as(await other.subscribe())
+
+
+async def test_a_little_that_is_held_for_a_view_that_syncs_comes_behind_what_it_missed(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    model_server.script([Reply(Text("One ", "two ", "three."))])
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as other, lagging(host, session.id, [0, 0]) as (view, connection):
+            token = connection.begin_sync()
+            await other.say("hello")
+            ended = await other.event("turn.ended")
+            assert view.seq == 0
+            connection.end_sync(token, [], 0)
+            assert view.seq == ended["seq"]
+            assert view.of("resync") == []
