@@ -56,7 +56,11 @@ class ProtocolError(AgentError):
 
 
 class MalformedFrame(ProtocolError):
-    """Not JSON, not an object, or a field of the wrong shape."""
+    """Not JSON, not an object, or a field of the wrong shape. ``cmd_id`` says whose, where that much could be read."""
+
+    def __init__(self, message: str, *, cmd_id: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.cmd_id = cmd_id
 
 
 class UnsupportedVersion(ProtocolError):
@@ -70,8 +74,8 @@ class UnknownCommand(ProtocolError):
 
     code = "unknown_command"
 
-    def __init__(self, message: str, *, cmd_id: str) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, cmd_id: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
         self.cmd_id = cmd_id
 
 

@@ -25,8 +25,16 @@ EVENTS: dict[str, type[Event]] = {cls.tag: cls for cls in get_args(Event)}
 _MAX_ID = 200
 _MAX_TITLE = 500
 _MAX_PARTS = 100
+_UNHEARD_OF = ("literal_error", "union_tag_invalid")
+"""What pydantic calls a value that is none of those it knows."""
 _SHOWN = 40
 """How much of what was sent is repeated in the answer."""
+
+SAME_VERSION = (
+    "Install the same jupyter-agent-panel in the notebook's and the server's environment, restart both, "
+    "and reload the page."
+)
+"""A hint: the peer says what this version does not know."""
 
 
 @cache
@@ -46,35 +54,39 @@ def decode_command(raw: str | bytes | dict[str, Any]) -> tuple[str, Command]:
     data = _object(raw)
     if data.get("v") != VERSION:
         said = repr(data.get("v"))[:_SHOWN]
-        raise UnsupportedVersion(f"This server speaks protocol {VERSION}, the frame says v={said}.")
+        raise UnsupportedVersion(f"This server speaks protocol {VERSION}, the frame says v={said}.", hint=SAME_VERSION)
     cmd_id, tag, body = data.get("cmd_id"), data.get("type"), data.get("d", {})
     if not isinstance(cmd_id, str) or not 0 < len(cmd_id) <= _MAX_ID:
         raise MalformedFrame("A command needs a cmd_id: a string of 1 to 200 characters.")
     if not isinstance(tag, str):
         raise MalformedFrame("A command needs a type.")
     if tag not in COMMANDS:
-        raise UnknownCommand(f"This server does not know the command {tag[:_SHOWN]!r}.", cmd_id=cmd_id)
+        raise UnknownCommand(f"This server does not know the command {tag[:_SHOWN]!r}.", cmd_id=cmd_id, hint=SAME_VERSION)
     try:
         command = _adapter(COMMANDS[tag]).validate_python(body, strict=False)
     except ValidationError as error:
-        raise MalformedFrame(f"{tag}: {_first_fault(error)}") from None
-    _check_limits(command)
+        fault, unheard_of = _first_fault(error)
+        hint = SAME_VERSION if unheard_of else None
+        raise MalformedFrame(f"{tag}: {fault}", cmd_id=cmd_id, hint=hint) from None
+    fault = _over_the_limits(command)
+    if fault is not None:
+        raise MalformedFrame(f"{tag}: {fault}", cmd_id=cmd_id)
     return cmd_id, command
 
 
-def _check_limits(command: Command) -> None:
-    """Refuse what is well formed, but more than anybody means."""
+def _over_the_limits(command: Command) -> str | None:
+    """Return what is well formed, but more than anybody means."""
     match command:
         case MessageSend(id=message_id) if not 0 < len(message_id) <= _MAX_ID:
-            raise MalformedFrame(f"message.send: id: a string of 1 to {_MAX_ID} characters.")
+            return f"id: a string of 1 to {_MAX_ID} characters."
         case MessageSend(parts=parts) | QueueEdit(parts=parts) if len(parts) > _MAX_PARTS:
-            raise MalformedFrame(f"{command.tag}: parts: at most {_MAX_PARTS}.")
+            return f"parts: at most {_MAX_PARTS}."
         case SessionSet(title=str(title)) if len(title) > _MAX_TITLE:
-            raise MalformedFrame(f"session.set: title: at most {_MAX_TITLE} characters.")
+            return f"title: at most {_MAX_TITLE} characters."
         case SessionSet(model=str(model)) if not 0 < len(model) <= _MAX_ID:
-            raise MalformedFrame(f"session.set: model: a string of 1 to {_MAX_ID} characters.")
+            return f"model: a string of 1 to {_MAX_ID} characters."
         case _:
-            pass
+            return None
 
 
 def _object(raw: str | bytes | dict[str, Any]) -> dict[str, Any]:
@@ -87,10 +99,11 @@ def _object(raw: str | bytes | dict[str, Any]) -> dict[str, Any]:
     return data  # pyright: ignore[reportUnknownVariableType] -- free-form JSON
 
 
-def _first_fault(error: ValidationError) -> str:
+def _first_fault(error: ValidationError) -> tuple[str, bool]:
+    """Return the fault in words, and whether it is a value that a newer version may know."""
     fault = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(step) for step in fault["loc"])
-    return f"{where}: {fault['msg']}" if where else str(fault["msg"])
+    return f"{where}: {fault['msg']}" if where else str(fault["msg"]), fault["type"] in _UNHEARD_OF
 
 
 def decode_event(tag: str, body: Any) -> Event:

@@ -82,6 +82,7 @@ class SessionActor:
         self._changed = changed
         self._views = views
         self.fork = fork
+        self.migrated = store.migrated
         self.journal = Journal(
             store,
             thread,

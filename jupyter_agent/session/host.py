@@ -27,6 +27,7 @@ from typing import Any
 from ..agent.model import Model
 from ..errors import (
     AgentError,
+    MalformedFrame,
     ProtocolError,
     SessionFailed,
     SessionNotFound,
@@ -39,6 +40,7 @@ from ..protocol import codec
 from ..protocol.commands import Command, Hello, Ping, Subscribe
 from ..protocol.content import Limits, Road, Session
 from ..protocol.events import Ack, Error, Pong, Welcome
+from ..protocol.features import FEATURES
 from ..protocol.frames import VERSION, Recorded
 from ..protocol.plain import to_plain
 from ..settings import Settings
@@ -63,7 +65,6 @@ from .services import Services
 
 log = logging.getLogger(__name__)
 
-FEATURES = ["history", "queue", "approvals", "tasks", "attachments"]
 _LATER_MS = 60_000
 """When to try again to wake a session that has something due and did not wake."""
 
@@ -382,6 +383,9 @@ class SessionHost:
             return
         except ProtocolError as error:
             connection.send(Error(code=error.code, message=error.message, hint=error.hint))
+            if isinstance(error, MalformedFrame) and error.cmd_id is not None:
+                # Else a view that keeps what is not acknowledged would send it again for ever.
+                connection.ack(rejected(error.cmd_id, error))
             return
         match command:
             case Hello():
@@ -397,7 +401,7 @@ class SessionHost:
                 Error(
                     code="version",
                     message=f"This server speaks protocol {VERSION}; the view offers {hello.protocol}.",
-                    hint="Install the same jupyter-agent-panel in the notebook's and the server's environment.",
+                    hint=codec.SAME_VERSION,
                 )
             )
             return

@@ -40,7 +40,7 @@ class Room:
     """Commands that came while the session slept, in their order; what comes now stands behind them."""
 
     def awake(self, actor: SessionActor) -> None:
-        """The session woke; where its log was replaced meanwhile, its views start over."""
+        """The session woke; where its log was replaced or its tables migrated meanwhile, its views start over."""
         replaced = self.ep not in ("", actor.state.ep)
         if self.ep and self.seq != actor.state.seq:
             # Another server may have gone on with it: the heartbeat tells the views.
@@ -49,8 +49,8 @@ class Room:
         self.in_turn = actor.state.turn is not None
         for connection in list(self.connections):
             connection.ep = self.ep
-            if replaced:
-                connection.resync("epoch")
+            if replaced or actor.migrated:
+                connection.resync("epoch" if replaced else "migrated")
 
     def attachments(self) -> dict[str, dict[str, Any]]:
         """Return what is known of each open view, by its connection."""

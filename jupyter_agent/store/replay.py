@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ..protocol.commands import Cursor
 from ..protocol.plain import utf16_len
-from .reading import epoch, last_seq, live_turn
+from .reading import epoch, last_seq, live_turn, meta
 from .transcript import Wire, deltas, messages_where, stored_part
 
 
@@ -16,7 +16,8 @@ def replay(conn: sqlite3.Connection, since: Cursor, *, limit: int, limit_bytes: 
     """Return the events after ``since``, neighbouring deltas as one; None when a snapshot is cheaper.
 
     ``covers`` stands where one event answers for many. None as well when the cursor
-    belongs to another epoch, is ahead of the log, or is older than what the log still has.
+    belongs to another epoch, is ahead of the log, is older than what the log still has, or was
+    given out before the tables were migrated.
     """
     conn.execute("BEGIN")
     try:
@@ -24,6 +25,8 @@ def replay(conn: sqlite3.Connection, since: Cursor, *, limit: int, limit_bytes: 
         if since.ep != epoch(conn) or since.seq > top or top - since.seq > limit:
             return None
         if since.seq < top and since.seq + 1 < _oldest(conn):
+            return None
+        if since.seq <= meta(conn, "migrated_seq", -1):
             return None
         events = [_rehydrate(conn, *row) for row in conn.execute(
             "SELECT seq, ts, turn_id, type, body FROM events WHERE seq > ? ORDER BY seq", (since.seq,)

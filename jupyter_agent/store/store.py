@@ -61,8 +61,12 @@ T = TypeVar("T")
 class SessionStore:
     """The one writer of a session's database."""
 
-    def __init__(self, folder: Path, db: Database, claim: Claim | None, gen: int) -> None:
+    def __init__(
+        self, folder: Path, db: Database, claim: Claim | None, gen: int, *, migrated: bool = False
+    ) -> None:
         self.folder = folder
+        self.migrated = migrated
+        """Whether the tables were brought to this version just now."""
         self.db = db
         self.blobs = Blobs(folder / BLOBS)
         self._claim = claim
@@ -101,10 +105,10 @@ class SessionStore:
             _check_version(_version_in_header(folder / DB_NAME))  # before SQLite writes anything
             db = connect(folder / DB_NAME, profile=profile)
             try:
-                _migrate(folder, db)
+                migrated = _migrate(folder, db)
                 gen = _take_over(db)
                 claim.announce(gen)
-                return cls(folder, db, claim, gen)
+                return cls(folder, db, claim, gen, migrated=migrated)
             except sqlite3.Error as error:
                 db.conn.close()
                 raise as_store_error(error) from error
@@ -278,15 +282,20 @@ class SessionStore:
 # -- rows ---------------------------------------------------------------------------
 
 
-def _migrate(folder: Path, db: Database) -> None:
+def _migrate(folder: Path, db: Database) -> bool:
+    """Bring the tables to this version; tell whether there was anything to bring."""
     version = db.conn.execute("PRAGMA user_version").fetchone()[0]
     _check_version(version)
     if version < SCHEMA_VERSION:
         if version > 0:
             snapshots.take(folder, "migration", now_ms(), db.conn)
         session_migrations.apply(db)
+        if version > 0:
+            # What a view knows from before may be told otherwise now: its cursor gets a snapshot.
+            put_meta(db.conn, "migrated_seq", reading.last_seq(db.conn))
         db.conn.execute(f"PRAGMA application_id={APPLICATION_ID}")
         db.conn.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+    return 0 < version < SCHEMA_VERSION
 
 
 def _version_in_header(path: Path) -> int:

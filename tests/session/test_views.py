@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from jupyter_agent.session.connection import Connection
 from jupyter_agent.session.host import SessionHost
 from tests.model_server import ModelServer, Reply, Text
-from tests.session.test_host import hosting, viewing
+from tests.session.test_host import hosting, until, viewing
 from tests.stranger import Stranger
 
 
@@ -79,3 +80,29 @@ async def test_a_little_that_is_held_for_a_view_that_syncs_comes_behind_what_it_
             connection.end_sync(token, [], 0)
             assert view.seq == ended["seq"]
             assert view.of("resync") == []
+
+
+async def test_a_session_that_is_migrated_under_its_views_is_told_to_them_anew(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    model_server.script([Reply(Text("One.")), Reply(Text("Two."))])
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await view.say("hello")
+            await view.event("turn.ended")
+            folder = tmp_path / "data" / "sessions" / session.id
+            await until(lambda: not (folder / "session.db-wal").exists())
+            # It is as an older version would leave it.
+            with sqlite3.connect(folder / "session.db") as db:
+                db.execute("PRAGMA user_version=1")
+            db.close()
+            before = {"ep": view.ep, "seq": view.seq}
+            await view.ask("session.set", title="Wake up")
+            assert [event["d"]["reason"] for event in view.of("resync")] == ["migrated"]
+            assert (await view.subscribe(since=before))["type"] == "snapshot"
+            after = {"ep": view.ep, "seq": view.seq}
+            await view.say("again")
+            await view.event("turn.ended", after=len(view.events))
+            assert (await view.subscribe(since=after))["type"] != "snapshot"
+            view.same_story_as(await view.subscribe())
