@@ -40,6 +40,12 @@ export const SYNC_TIMEOUT_MS = 5_000;
 const HEARTBEAT_GRACE_MS = 1_000;
 /** What a server takes that hasn't said it yet. */
 const FRAME_BYTES = 1 << 20;
+const VERSION = 1;
+const OTHER_VERSION: Fault = {
+  code: "version",
+  message: "This panel and the Jupyter server speak different versions.",
+  hint: "Install the same jupyter-agent-panel in the notebook's and the server's environment, restart both, and reload the page.",
+};
 /** How an answer differs from a plain one. */
 export type AnswerOptions = Partial<Pick<ApprovalAnswer, "scope" | "reason" | "edited_input">>;
 
@@ -160,6 +166,10 @@ export class AgentClient {
   // -- what the server says -------------------------------------------------------
 
   private receive(frame: Frame): void {
+    if (frame.v !== VERSION) {
+      this.fault.value = OTHER_VERSION; // what its fields mean nobody here knows
+      return;
+    }
     const before = this.current;
     for (const event of eventsOf(frame)) this.hear(event);
     this.update(reduce(this.current, frame));
@@ -229,7 +239,7 @@ export class AgentClient {
   }
 
   private greet(): void {
-    this.connection.post(command("hello", { protocol: [1], client: this.client, features: [] }));
+    this.connection.post(command("hello", { protocol: [VERSION], client: this.client, features: [] }));
   }
 
   private resubscribe(): void {

@@ -114,6 +114,31 @@ describe("following", () => {
   });
 });
 
+describe("another version", () => {
+  test("of the protocol is named, and changes nothing that is shown", () => {
+    follow();
+    const before = client.view.value;
+    const frame = recorder.durable("session.updated", { patch: { title: "x" }, rev: 2 });
+    road.say({ ...frame, v: 2 } as unknown as Frame);
+    vi.advanceTimersByTime(200);
+    expect(client.view.value).toBe(before);
+    expect(client.fault.value).toMatchObject({ code: "version" });
+    expect(client.fault.value?.hint).toContain("Install the same jupyter-agent-panel");
+  });
+
+  test("of the server gives back what it doesn't take, and it isn't sent again", async () => {
+    follow();
+    const said = client.send("Hello");
+    const order = road.last("message.send");
+    const error = { code: "malformed", message: "message.send: when_busy: …", hint: "Install …", retryable: false };
+    road.say(recorder.transient("error", error), ack(order, { status: "rejected", result: null, error }));
+    expect((await said).status).toBe("rejected");
+    expect(client.unsent.value).toMatchObject([{ text: "Hello", why: { code: "malformed" } }]);
+    vi.advanceTimersByTime(4 * ACK_TIMEOUT_MS);
+    expect(road.types().filter((type) => type === "message.send")).toHaveLength(1);
+  });
+});
+
 describe("painting", () => {
   test("the first change is shown at once, what follows with the next frame", () => {
     follow();

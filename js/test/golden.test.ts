@@ -1,5 +1,5 @@
 /** Recorded conversations fold here to the view that they fold to in Python. */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import type { Frame } from "../src/protocol.gen";
@@ -7,7 +7,12 @@ import { reduce } from "../src/reduce";
 import { emptyView, type View } from "../src/view";
 
 const FOLDER = fileURLToPath(new URL("../../tests/golden/", import.meta.url));
-const files = existsSync(FOLDER) ? readdirSync(FOLDER).filter((name) => name.endsWith(".jsonl")) : [];
+/** Those of today, and those that were frozen with a protocol version: what was said then is still understood. */
+const files = ["", "v1/"].flatMap((folder) =>
+  readdirSync(FOLDER + folder)
+    .filter((name) => name.endsWith(".jsonl"))
+    .map((name) => folder + name),
+);
 
 /** The session as a view sees it: what both languages must agree on. */
 function sharedFace(view: View): Record<string, unknown> {
@@ -15,7 +20,7 @@ function sharedFace(view: View): Record<string, unknown> {
   return { seq, ep, session, messages, turn, queue, paused, approvals, tasks, last_outcome };
 }
 
-describe.runIf(files.length > 0)("golden conversations", () => {
+describe("golden conversations", () => {
   test.each(files)("%s", (name) => {
     const lines = readFileSync(`${FOLDER}/${name}`, "utf8")
       .split("\n")
@@ -27,7 +32,9 @@ describe.runIf(files.length > 0)("golden conversations", () => {
       if (entry.frame !== undefined) view = reduce(view, entry.frame);
       if (entry.view === undefined) continue;
       const { page: _, ...expected } = entry.view;
-      expect(sharedFace(view)).toEqual(expected);
+      // A view may know more than it did when this was frozen.
+      if (name.startsWith("v")) expect(sharedFace(view)).toMatchObject(expected);
+      else expect(sharedFace(view)).toEqual(expected);
       compared += 1;
     }
     expect(compared).toBeGreaterThan(0);

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Annotated, Any, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from ..errors import MalformedFrame, UnknownCommand, UnsupportedVersion
 from .commands import Command, MessageSend, QueueEdit, SessionSet
@@ -61,7 +62,9 @@ def decode_command(raw: str | bytes | dict[str, Any]) -> tuple[str, Command]:
     if not isinstance(tag, str):
         raise MalformedFrame("A command needs a type.")
     if tag not in COMMANDS:
-        raise UnknownCommand(f"This server does not know the command {tag[:_SHOWN]!r}.", cmd_id=cmd_id, hint=SAME_VERSION)
+        raise UnknownCommand(
+            f"This server does not know the command {tag[:_SHOWN]!r}.", cmd_id=cmd_id, hint=SAME_VERSION
+        )
     try:
         command = _adapter(COMMANDS[tag]).validate_python(body, strict=False)
     except ValidationError as error:
@@ -101,9 +104,23 @@ def _object(raw: str | bytes | dict[str, Any]) -> dict[str, Any]:
 
 def _first_fault(error: ValidationError) -> tuple[str, bool]:
     """Return the fault in words, and whether it is a value that a newer version may know."""
-    fault = error.errors(include_url=False, include_input=False)[0]
+    fault = _meant(error.errors(include_url=False, include_input=False))
     where = ".".join(str(step) for step in fault["loc"])
     return f"{where}: {fault['msg']}" if where else str(fault["msg"]), fault["type"] in _UNHEARD_OF
+
+
+def _meant(faults: list[ErrorDetails]) -> ErrorDetails:
+    """Return the fault to tell: a union is tried member by member, and the one whose tag fits was meant."""
+    members: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
+    for fault in faults:
+        members.setdefault(fault["loc"][:-1], []).append(fault)
+    strangers: list[ErrorDetails] = []
+    for found in members.values():
+        of_its_tag = [fault for fault in found if fault["loc"][-1:] == ("type",) and fault["type"] in _UNHEARD_OF]
+        if not of_its_tag:
+            return found[0]
+        strangers += of_its_tag
+    return strangers[0]
 
 
 def decode_event(tag: str, body: Any) -> Event:

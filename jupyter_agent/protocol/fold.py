@@ -1,6 +1,7 @@
 """The reducer's twin: frames in, the session as a view sees it out.
 
-The panel has the same fold in TypeScript. The law that ties both to the server
+What a newer server says beyond this version is passed over, or kept as it is;
+it never breaks the rest. The panel has the same fold in TypeScript. The law that ties both to the server
 is tested: folding the events of any history gives the later snapshot.
 
 A view is a plain dict: ``ep seq session messages page turn queue paused
@@ -118,8 +119,8 @@ def _turn_ended(view: View, d: Any) -> None:
     view["turn"], view["last_outcome"] = None, copy.deepcopy(d)
     total = view["session"]["usage"]
     for name, count in d["usage"].items():
-        if count is not None:
-            total[name] = (total[name] or 0) + count
+        if isinstance(count, int | float):
+            total[name] = (total.get(name) or 0) + count
 
 
 def _step_reset(view: View, d: Any) -> None:
@@ -150,7 +151,7 @@ def _part_upserted(view: View, d: Any) -> None:
 
 def _part_delta(view: View, d: Any) -> None:
     part = _part(view, d["part_id"])
-    if part is None:
+    if part is None or not _takes_delta(part, d["field"]):
         return
     text = part.get(d["field"]) or ""
     have = utf16_len(text)
@@ -159,9 +160,16 @@ def _part_delta(view: View, d: Any) -> None:
     part[d["field"]] = text + after_units(d["delta"], have - d["at"])
 
 
+def _takes_delta(part: dict[str, Any], field: str) -> bool:
+    """A merged range may bring deltas of a part that is already whole here."""
+    if part["type"] == "tool":
+        return field == "input_json" and part["state"] == "input-streaming"
+    return field == "text" and part["type"] in ("text", "reasoning")
+
+
 def _tool_state(view: View, d: Any) -> None:
     part = _part(view, d["part_id"])
-    if part is None or part["state"] in _TERMINAL or d["rev"] <= part["rev"]:
+    if part is None or part["type"] != "tool" or part["state"] in _TERMINAL or d["rev"] <= part["rev"]:
         return
     part.update({name: copy.deepcopy(value) for name, value in d.items() if name not in ("part_id", "progress")})
     if part["state"] != "input-streaming":

@@ -61,9 +61,7 @@ T = TypeVar("T")
 class SessionStore:
     """The one writer of a session's database."""
 
-    def __init__(
-        self, folder: Path, db: Database, claim: Claim | None, gen: int, *, migrated: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, db: Database, claim: Claim | None, gen: int, *, migrated: bool = False) -> None:
         self.folder = folder
         self.migrated = migrated
         """Whether the tables were brought to this version just now."""

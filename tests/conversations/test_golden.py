@@ -7,18 +7,28 @@ change on purpose: ``JUPYTER_AGENT_GOLDEN=write make test``.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+import uuid
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from jupyter_agent.agent.claude import ClaudeModel
 from jupyter_agent.protocol.fold import View, empty, fold
+from jupyter_agent.protocol.frames import Frame
+from jupyter_agent.session.connection import Connection
 from jupyter_agent.session.host import SessionHost
-from tests.model_server import ErrorEvent, HttpError, Reply, Text, Think, ToolUse
+from jupyter_agent.settings import Settings
+from jupyter_agent.tools.toolbox import Toolbox
+from tests.fakes import DiskWorkspace
+from tests.model_server import ErrorEvent, Gate, HttpError, ModelServer, Reply, Text, Think, ToolUse
 from tests.roads import MemoryRoad
 from tests.stranger import Stranger, events_in
 
@@ -139,13 +149,153 @@ async def test_a_conversation_reads_as_it_was_written_down(
         await _allow_all(view)
         await view.event("turn.ended")
         frames = canonical(view.frames)
+    compare(name, [{"frame": frame} for frame in frames])
+
+
+def compare(name: str, lines: list[Json]) -> None:
+    """Assert that these lines, and the view they fold to, are what was written down."""
     folded: View = empty()
-    for frame in frames:
-        folded = fold(folded, frame)
-    written = "".join(
-        json.dumps(line, sort_keys=True) + "\n" for line in [*({"frame": f} for f in frames), {"view": folded}]
-    )
+    for line in lines:
+        if "frame" in line:
+            folded = fold(folded, line["frame"])
+    written = "".join(json.dumps(line, sort_keys=True) + "\n" for line in [*lines, {"view": folded}])
     path = GOLDEN / f"{name}.jsonl"
     if os.environ.get("JUPYTER_AGENT_GOLDEN") == "write":
         path.write_text(written, encoding="utf-8")
     assert written == path.read_text(encoding="utf-8")
+
+
+# -- through two deaths --------------------------------------------------------------
+
+
+class HangingWorkspace(DiskWorkspace):
+    """An insertion begins, and does not end."""
+
+    async def insert(self, *args: Any, **kwargs: Any) -> Any:
+        """Never return."""
+        await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def hosting(claude: ModelServer, folder: Path) -> AsyncGenerator[SessionHost]:
+    """A server over this folder."""
+    settings = Settings(
+        data_dir=folder / "data",
+        base_url=claude.url,
+        api_key=claude.key,
+        auto_title=False,
+        recovery_backoff_s=0.0,
+        heartbeat_s=60.0,
+    )
+    model, workspace = ClaudeModel(settings), HangingWorkspace(folder, settings)
+    host = SessionHost(settings, workspace=workspace, model=model, toolbox=Toolbox(settings, lambda: [claude.key]))
+    yield host
+    await host.close()
+    await model.close()
+    await workspace.close()
+
+
+class Diary:
+    """One view and all that it says and hears, over one server after another."""
+
+    def __init__(self) -> None:
+        self.lines: list[Json] = []
+        self.view = Stranger(self._say)
+        self._connection: Connection | None = None
+
+    def connect(self, host: SessionHost, session_id: str) -> None:
+        """Take the road to a server."""
+        self._connection = host.connect(session_id, self._hear, user="me", road="panel")
+
+    def cut(self) -> None:
+        """The road is gone."""
+        assert self._connection is not None
+        self._connection.close()
+
+    def _say(self, command: Json) -> None:
+        assert self._connection is not None
+        self.lines.append({"command": json.loads(json.dumps(command))})
+        self._connection.receive(command)
+
+    def _hear(self, frame: Frame) -> None:
+        for event in events_in(json.loads(frame.text)):
+            if event["type"] != "hb":  # it comes by the clock
+                self.lines.append({"frame": event | {"v": 1, "ep": frame.data["ep"], "sid": frame.data["sid"]}})
+        self.view.hear(frame.data)
+
+
+def told_again(lines: list[Json]) -> list[Json]:
+    """Tell a diary as ``canonical`` tells frames, with what was said and answered left in."""
+    told: list[Json] = []
+    seq = 0
+    for line in lines:
+        event = line.get("frame")
+        if event is None:
+            if (line["command"]["d"].get("since") or {}).get("seq"):
+                line["command"]["d"]["since"]["seq"] = seq
+        elif "seq" in event or "covers" in event:
+            last = told[-1].get("frame", {})
+            if event["type"] == last.get("type") == "part.delta" and event["d"]["part_id"] == last["d"]["part_id"]:
+                last["d"]["delta"] += event["d"]["delta"]
+                continue
+            event.pop("covers", None)
+            seq += 1
+            event["seq"] = seq
+        elif event["type"] == "caught_up":
+            event["d"]["seq"] = seq
+        told.append(line)
+    text = _NOTEBOOK.sub("numbers.ipynb", json.dumps(told))
+    names: dict[str, str] = {}
+    told = json.loads(_ID.sub(lambda m: names.setdefault(m[0], f"{m[1] or 'id'}_{len(names) + 1}"), text))
+    _same_times([line["frame"] for line in told if "frame" in line])
+    return told
+
+
+async def test_a_conversation_through_two_deaths_reads_as_it_was_written_down(
+    claude: ModelServer, tmp_path: Path, script: Script
+) -> None:
+    says, goes_on = Gate(), Gate()
+    insert = {"after": "first", "cell_type": "code", "source": "y = 1"}
+    word = script(
+        [
+            Reply(Text("Let me ", says, "check."), ToolUse("insert_cell", insert)),
+            Reply(goes_on, Text("It may be there, or not.")),
+        ]
+    )
+    diary, one, two, three = Diary(), tmp_path / "one", tmp_path / "two", tmp_path / "three"
+    one.mkdir()
+    async with hosting(claude, one) as host, MemoryRoad(host, one).session() as session_id:
+        diary.connect(host, session_id)
+        await diary.view.open()
+        await diary.view.say(f"crash {word}")
+        await diary.view.event("part.delta")
+        diary.cut()  # while the answer is being said
+        async with MemoryRoad(host, one).view(session_id) as other:
+            await other.open()
+            says.open()
+            await other.event("turn.status", status="awaiting")
+        diary.connect(host, session_id)
+        await diary.view.subscribe(since={"ep": diary.view.ep, "seq": diary.view.seq})
+        (asked,) = diary.view.view["approvals"]
+        shutil.copytree(one, two)  # the server dies while it waits for the user
+        diary.cut()
+    async with hosting(claude, two) as host:
+        diary.connect(host, session_id)
+        await diary.view.subscribe(since={"ep": diary.view.ep, "seq": diary.view.seq})
+        answer = {"id": asked["id"], "rev": asked["rev"], "decision": "allow", "scope": "once"}
+        await diary.view.ask("approval.answer", cmd_id=(twice := str(uuid.uuid4())), **answer)
+        await diary.view.event("tool.state", running=True)
+        again = await diary.view.ask("approval.answer", cmd_id=twice, **answer)
+        assert (again["status"], again["original"]) == ("duplicate", "accepted")
+        shutil.copytree(two, three)  # and again while the call runs
+        diary.cut()
+    async with hosting(claude, three) as host:
+        await host.wake_unfinished()
+        await goes_on.until_reached()
+        diary.connect(host, session_id)
+        await diary.view.subscribe(since={"ep": diary.view.ep, "seq": diary.view.seq})
+        goes_on.open()
+        await diary.view.event("turn.ended", outcome="completed")
+        assert [(tool["state"], tool["reason"]) for tool in diary.view.tools] == [("output-error", "interrupted")]
+        diary.cut()
+    compare("crash", told_again(diary.lines))
