@@ -231,10 +231,11 @@ def told_again(lines: list[Json]) -> list[Json]:
     for line in lines:
         event = line.get("frame")
         if event is None:
-            if (line["command"]["d"].get("since") or {}).get("seq"):
-                line["command"]["d"]["since"]["seq"] = seq
+            since: Json | None = line["command"]["d"].get("since")
+            if since is not None:
+                since["seq"] = seq
         elif "seq" in event or "covers" in event:
-            last = told[-1].get("frame", {})
+            last: Json = told[-1].get("frame", {})
             if event["type"] == last.get("type") == "part.delta" and event["d"]["part_id"] == last["d"]["part_id"]:
                 last["d"]["delta"] += event["d"]["delta"]
                 continue

@@ -130,11 +130,11 @@ def kinds(schema: Json, defs: Json) -> set[str]:
         case {"$ref": str(ref)}:
             name = ref.rpartition("/")[2]
             return {f"object {name}"} if "properties" in defs[name] else kinds(defs[name], defs)
-        case {"anyOf": list(choices)} | {"oneOf": list(choices)}:
+        case {"anyOf": choices} | {"oneOf": choices}:
             return {kind for choice in choices for kind in kinds(choice, defs)}
         case {"const": value}:
             return {f"value {value}"}
-        case {"enum": list(values)}:
+        case {"enum": values}:
             return {f"value {value}" for value in values}
         case {"type": "array", "items": {**items}}:
             return {f"array of {kind}" for kind in kinds(items, defs)}
