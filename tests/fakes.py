@@ -8,7 +8,7 @@ from jupyter_server.services.contents.largefilemanager import AsyncLargeFileMana
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from jupyter_server.services.sessions.sessionmanager import SessionManager
 
-from jupyter_agent.notebook.kernel_link import KernelLinks
+from jupyter_agent.notebook.kernel_links import KernelLinks
 from jupyter_agent.notebook.tabs import Tabs
 from jupyter_agent.notebook.workspace import JupyterWorkspace
 from jupyter_agent.settings import Settings

@@ -24,28 +24,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator
 from typing import Any, Literal
 
 from ..errors import ToolError
-from .outputs import SOFT_CAP, Outputs
 from .ports import fields
+from .run import BREATH_S, Run
 
 Json = Any
 Message = dict[str, Any]
 ExecutionState = Literal["unknown", "starting", "idle", "busy", "dead"]
-RunState = Literal["waiting", "running", "ok", "error", "aborted", "gone"]
 
-BREATH_S = 0.05
-"""How long after ``execute_input`` a cell's own code surely runs, so that an interrupt meets it and not the kernel."""
 EARLY_S = 1.0
 """How long a cell that was interrupted as it began may take to end."""
 KEPT_RUNS = 16
 HELLO_INTERVAL_S = 0.5
-LAST_OUTPUT_S = 5.0
-"""How long the rest of the output may take once the reply is there."""
 
 CONTROL_TYPES = frozenset(
     {
@@ -73,106 +67,6 @@ class KernelBusy(ToolError):
     """Something else runs in the kernel."""
 
     code = "kernel_busy"
-
-
-class Run:
-    """What the kernel said about one execute request, whoever sent it."""
-
-    def __init__(self, msg_id: str) -> None:
-        self.msg_id = msg_id
-        self.state: RunState = "waiting"
-        self.outputs = Outputs()
-        self.outputs.cap = SOFT_CAP
-        self.execution_count: int | None = None
-        self.reply: dict[str, Json] | None = None
-        self.claimed = False
-        self.wants_reply = False
-        self.silent = False
-        self.entered_at: float | None = None
-        """When the kernel took it up: only then does an interrupt reach it."""
-        self._idle = False
-        self._done = asyncio.Event()
-        self._last_call: asyncio.TimerHandle | None = None
-
-    def claim(self) -> Run:
-        """Keep all of its outputs from now on, however long they get."""
-        self.claimed = True
-        self.outputs.cap = None
-        return self
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing more will come."""
-        return self._done.is_set()
-
-    @property
-    def settled_in(self) -> bool:
-        """Whether the cell's own code runs by now."""
-        return self.silent or (self.entered_at is not None and time.monotonic() - self.entered_at >= BREATH_S)
-
-    async def done(self) -> RunState:
-        """Wait until the kernel has finished with it."""
-        await self._done.wait()
-        return self.state
-
-    # -- fed by the link -----------------------------------------------------------
-
-    def hear(self, msg_type: str, content: dict[str, Json]) -> None:
-        """Take one iopub message of this run."""
-        match msg_type:
-            case "execute_input":
-                self.entered_at = time.monotonic()
-                self.execution_count = content.get("execution_count")
-            case "status" if content.get("execution_state") == "busy":
-                self.state = "running"
-            case "status" if content.get("execution_state") == "idle":
-                self._idle = True
-                self._settle()
-            case _:
-                self.outputs.apply(msg_type, content)
-
-    def answer(self, content: dict[str, Json]) -> None:
-        """Take the shell's reply; the outputs may still be on their way."""
-        self.reply = content
-        self._settle()
-        self.closing()
-
-    def closing(self) -> None:
-        """It is over, by reply or by status: wait for the rest, but not for ever."""
-        if not self.finished and self._last_call is None:
-            self._last_call = asyncio.get_running_loop().call_later(LAST_OUTPUT_S, self._finish)
-
-    def lose(self) -> None:
-        """The kernel that had it is gone."""
-        if not self.finished:
-            self.state = "gone"
-            self._end()
-
-    def _settle(self) -> None:
-        if self._idle and (self.reply is not None or not self.wants_reply):
-            self._finish()
-        elif self._idle:
-            # An interrupt that hit the kernel itself can cost the reply.
-            self.closing()
-
-    def _finish(self) -> None:
-        if self.finished:
-            return
-        status = fields(self.reply).get("status")
-        if self.outputs.error is not None or status == "error":
-            self.state = "error"
-        elif status == "aborted" or (status is None and (self.wants_reply or self.entered_at is None)):
-            # A cell before it failed and the kernel dropped what was queued, or
-            # an interrupt met the kernel on its way to the cell.
-            self.state = "aborted"
-        else:
-            self.state = "ok"
-        self._end()
-
-    def _end(self) -> None:
-        if self._last_call is not None:
-            self._last_call.cancel()
-        self._done.set()
 
 
 class KernelLink:
@@ -523,76 +417,3 @@ def _is_message(message: Json) -> bool:
     parent = fields(message.get("parent_header"))
     ids = [message["header"].get("msg_id"), parent.get("msg_id", ""), parent.get("msg_type", ""), message["msg_type"]]
     return isinstance(message.get("content"), dict) and all(isinstance(value, str) for value in ids)
-
-
-class KernelLinks:
-    """One link a kernel, made when first asked for."""
-
-    def __init__(self, kernel_manager: Any) -> None:
-        self._kernels = kernel_manager
-        self._links: dict[str, KernelLink] = {}
-        self._watched: dict[str, Any] = {}
-
-    async def link(self, kernel_id: str) -> KernelLink:
-        """Return the link to this kernel; await its ``ready()`` before you rely on its answers.
-
-        Raises:
-            ToolError: no such kernel here, or one that cannot be listened to.
-        """
-        if kernel_id not in self._kernels:
-            self.drop(kernel_id)
-            raise KernelGone("The kernel is no longer running.", hint="Run a cell to start a new one.")
-        manager = self._kernels.get_kernel(kernel_id)
-        await self._started(manager)
-        link = self._links.get(kernel_id)
-        if link is not None and not link.closed:
-            if link.ports != list(manager.ports):
-                link.restarted()
-            return link
-        try:
-            link = KernelLink(kernel_id, manager, lambda: self._kernels.interrupt_kernel(kernel_id))
-        except (AttributeError, NotImplementedError) as error:
-            raise ToolError(
-                "This notebook's kernel runs behind a gateway, which is not supported yet.", code="kernel_remote"
-            ) from error
-        self._links[kernel_id] = link
-        self._watch_restarts(kernel_id, manager)
-        return link
-
-    def get(self, kernel_id: str) -> KernelLink | None:
-        """Return the link if there is one."""
-        return self._links.get(kernel_id)
-
-    def restarted(self, kernel_id: str) -> None:
-        """Tell that the kernel's process was replaced."""
-        link = self._links.get(kernel_id)
-        if link is not None:
-            link.restarted()
-
-    def drop(self, kernel_id: str) -> None:
-        """Close and forget the link of a kernel that ended."""
-        self._watched.pop(kernel_id, None)
-        link = self._links.pop(kernel_id, None)
-        if link is not None:
-            link.close()
-
-    def close(self) -> None:
-        """Close all links."""
-        for kernel_id in list(self._links):
-            self.drop(kernel_id)
-
-    async def _started(self, manager: Any) -> None:
-        ready = getattr(manager, "ready", None)
-        if ready is None:
-            return
-        if not asyncio.isfuture(ready):
-            ready = asyncio.wrap_future(ready)
-        # Shielded: many wait for the same kernel.
-        await asyncio.shield(ready)
-
-    def _watch_restarts(self, kernel_id: str, manager: Any) -> None:
-        if self._watched.get(kernel_id) is manager or not hasattr(self._kernels, "add_restart_callback"):
-            return
-        self._watched[kernel_id] = manager
-        self._kernels.add_restart_callback(kernel_id, lambda: self.restarted(kernel_id), "restart")
-        self._kernels.add_restart_callback(kernel_id, lambda: self.drop(kernel_id), "dead")

@@ -12,7 +12,8 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from ..errors import ToolError
-from .kernel_link import KernelBusy, KernelLink, KernelLinks
+from .kernel_link import KernelBusy, KernelLink
+from .kernel_links import KernelLinks
 from .ports import NoKernel, Variable, fields
 
 Json = Any

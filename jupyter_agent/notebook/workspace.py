@@ -26,7 +26,8 @@ from typing import Any, TypeVar, cast
 from ..errors import ToolError
 from ..settings import Settings
 from .disk import DiskNotebooks
-from .kernel_link import KernelGone, KernelLink, KernelLinks, Run
+from .kernel_link import KernelGone, KernelLink
+from .kernel_links import KernelLinks
 from .kernels import START_S, NotebookKernels
 from .ports import (
     Cell,
@@ -43,6 +44,7 @@ from .ports import (
     check_unchanged,
     fields,
 )
+from .run import Run
 from .tabs import TabGone, Tabs
 
 Json = Any

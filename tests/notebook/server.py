@@ -15,7 +15,8 @@ from jupyter_server.services.contents.largefilemanager import AsyncLargeFileMana
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from jupyter_server.services.sessions.sessionmanager import SessionManager
 
-from jupyter_agent.notebook.kernel_link import KernelLink, KernelLinks
+from jupyter_agent.notebook.kernel_link import KernelLink
+from jupyter_agent.notebook.kernel_links import KernelLinks
 from jupyter_agent.notebook.ports import base_hash
 from jupyter_agent.notebook.tabs import TabConnection, Tabs
 from jupyter_agent.notebook.workspace import JupyterWorkspace

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from jupyter_agent.notebook.kernel_link import KernelGone, KernelLinks
+from jupyter_agent.notebook.kernel_link import KernelGone
+from jupyter_agent.notebook.kernel_links import KernelLinks
 
 from .server import Server, until
 

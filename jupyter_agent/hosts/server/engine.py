@@ -21,7 +21,7 @@ from ...settings import Settings
 
 if TYPE_CHECKING:
     from ...agent.model import Model
-    from ...notebook.kernel_link import KernelLinks
+    from ...notebook.kernel_links import KernelLinks
     from ...notebook.surroundings import Observer
     from ...notebook.tabs import Tabs
     from ...notebook.workspace import JupyterWorkspace
@@ -91,7 +91,7 @@ class Engine:
     def links(self) -> KernelLinks:
         """Our own channels to the running kernels."""
         if self._links is None:
-            from ...notebook.kernel_link import KernelLinks
+            from ...notebook.kernel_links import KernelLinks
 
             self._links = KernelLinks(self._kernel_manager)
         return self._links
