@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 
-from ..claude import DEMO_ID
+from ..dialect import DEMO_ID
 from .jobs import next_moves
 from .talk import Call, Move, Say, Think, name_of, read_talk
 
