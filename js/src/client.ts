@@ -46,6 +46,10 @@ const OTHER_VERSION: Fault = {
   message: "This panel and the Jupyter server speak different versions.",
   hint: "Install the same jupyter-agent-panel in the notebook's and the server's environment, restart both, and reload the page.",
 };
+/** Why a session is only shown; told again after each look at it, as long as it holds. */
+const READ_ONLY: ReadonlySet<string> = new Set(["open_elsewhere", "store_too_new", "store_unwritable"]);
+/** What the user should know once, and can do without. */
+const WARNINGS: ReadonlySet<string> = new Set(["plain_journal"]);
 /** How an answer differs from a plain one. */
 export type AnswerOptions = Partial<Pick<ApprovalAnswer, "scope" | "reason" | "edited_input">>;
 
@@ -56,11 +60,15 @@ export class AgentClient {
   readonly sent: ReadonlySignal<readonly SentMessage[]>;
   readonly unsent: ReadonlySignal<readonly UnsentMessage[]>;
   readonly fault: Signal<Fault | null> = signal(null);
+  /** Why the session can be looked at and not changed, while that is so. */
+  readonly readOnly: Signal<Fault | null> = signal(null);
+  readonly warning: Signal<Fault | null> = signal(null);
 
   private readonly shown = signal<View>(emptyView);
   private readonly greeting = signal<Welcome | null>(null);
   private readonly client: string;
   private readonly delivery: Delivery;
+  private readonly warned = new Set<string>();
   private readonly disposers: (() => void)[] = [];
   private readonly paint: Painter;
   private current: View = emptyView;
@@ -172,6 +180,7 @@ export class AgentClient {
     }
     const before = this.current;
     for (const event of eventsOf(frame)) this.hear(event);
+    if (eventsOf(frame).some(isStored)) this.readOnly.value = null;
     this.update(reduce(this.current, frame));
     if (this.current.stale !== null) this.resubscribe();
     else if (before.syncing && !this.current.syncing) this.synced();
@@ -187,11 +196,20 @@ export class AgentClient {
         this.acknowledged(event.d);
         break;
       case "error":
-        this.fault.value = event.d;
+        this.troubled(event.d);
         break;
       case "hb":
         this.checkTail(event.d.seq);
         break;
+    }
+  }
+
+  private troubled(why: Fault): void {
+    if (READ_ONLY.has(why.code)) this.readOnly.value = why;
+    else if (!WARNINGS.has(why.code)) this.fault.value = why;
+    else if (!this.warned.has(why.code)) {
+      this.warned.add(why.code);
+      this.warning.value = why;
     }
   }
 
@@ -233,6 +251,7 @@ export class AgentClient {
     this.subscription = null;
     if (state !== "connected") return;
     this.fault.value = null;
+    this.readOnly.value = null;
     this.greet();
     this.subscribe(true);
     this.delivery.resume();
@@ -270,6 +289,11 @@ export class AgentClient {
     this.subscription = null;
     this.delivery.resumeHeld();
   }
+}
+
+/** Something new was stored, or the view is up to date: whatever kept the session from changing, it may be over. */
+function isStored(event: AgentEvent): boolean {
+  return event.seq !== undefined || event.type === "caught_up";
 }
 
 /** Whether something new stands there, not only more of what did: rare, and waited for. */

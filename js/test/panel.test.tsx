@@ -874,3 +874,37 @@ test("a part of a kind we don't know is named instead of hidden", async () => {
   const { root } = await show((r) => opening(r, [aMessage("msg_b", "assistant", [strange])]));
   expect(root.textContent).toContain("hologram");
 });
+
+describe("a session that can only be looked at", () => {
+  const FULL = { code: "store_unwritable", message: "The disk is full.", hint: "Free some space." };
+
+  test("says so and does not pretend to work, until something is stored again", async () => {
+    const turn = aTurn();
+    const { root, recorder, say } = await show((r) => opening(r, [aMessage("msg_1", "user", [])], { turn }));
+    expect(root.textContent).toContain("Working…");
+    await say(recorder.transient("error", FULL));
+    expect(root.querySelector(".jp-agent-status")?.textContent).toBe("Read only. The disk is full. Free some space.");
+    expect(root.textContent).not.toContain("Working…");
+    await say(recorder.durable("session.updated", { patch: { title: "Again" }, rev: 2 }));
+    expect(root.querySelector(".jp-agent-status")).toBeNull();
+    expect(root.textContent).toContain("Working…");
+  });
+
+  test("is told of also when there is nothing of it to show", async () => {
+    const damaged = { code: "store_damaged", message: "The session's database is damaged.", hint: "Delete it." };
+    const { root } = await show((r) => [r.transient("error", damaged)]);
+    expect(root.querySelector("[role=alert]")?.textContent).toContain("The session's database is damaged. Delete it.");
+  });
+});
+
+test("a slow disk is told of once, and not again to who has read it", async () => {
+  const slow = { code: "plain_journal", message: "Stored safely, but slowly.", hint: "Use a local disk." };
+  const { root, recorder, say } = await show((r) => [...opening(r, []), r.transient("error", slow)]);
+  expect(root.querySelector('.jp-agent-status[data-level="warning"]')?.textContent).toContain(
+    "but slowly. Use a local",
+  );
+  named(root, "Dismiss")?.click();
+  await painted();
+  await say(recorder.transient("error", slow));
+  expect(root.querySelector(".jp-agent-status")).toBeNull();
+});

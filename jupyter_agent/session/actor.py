@@ -54,6 +54,12 @@ from .state import State
 
 log = logging.getLogger(__name__)
 
+PLAIN_JOURNAL = Error(
+    code="plain_journal",
+    message="The disk of the data directory takes no write-ahead log: sessions are stored safely, but slowly.",
+    hint="A local disk is quicker: c.AgentExtension.data_dir.",
+)
+
 
 class SessionActor:
     """See the module. ``activate`` makes one; ``sleep`` ends it."""
@@ -93,6 +99,7 @@ class SessionActor:
             failed=lambda error: failed(self, error),
         )
         self.folder = store.folder
+        self._plain_journal = store.plain_journal
         self._inbox = Inbox(session_id, self.journal, partial(deciding.decide, self))
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn_task: asyncio.Task[None] | None = None
@@ -209,6 +216,8 @@ class SessionActor:
             connection.send(Error(code=error.code, message=error.message, hint=error.hint))
         else:
             connection.end_sync(token, frames, seq)
+            if self._plain_journal:
+                connection.send(PLAIN_JOURNAL)
 
     async def _tell_history(self, envelope: Envelope, command: History) -> None:
         try:

@@ -34,8 +34,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ..errors import SessionNotFound, StoreLocked, StoreUnwritable
-from .opening import DISK_HINT
+from ..errors import SessionNotFound, StoreLocked
+from .opening import unwritable
 from .profile import Profile
 
 LOCK_NAME = "session.lock"
@@ -117,7 +117,7 @@ class Claim:
             draft.write_text(json.dumps(plain), encoding="utf-8")
             draft.replace(self.folder / OWNER_NAME)
         except OSError as error:
-            raise StoreUnwritable(f"The session could not be opened: {error.strerror}.", hint=DISK_HINT) from None
+            raise unwritable("The session could not be opened", error) from None
         self._beaten_at = time.monotonic()
         withdraw(self.folder, self.server)
 
@@ -167,7 +167,7 @@ def claim(folder: Path, server: Server, profile: Profile) -> Claim:
         lock = None
     except OSError as error:
         if profile == "local" or error.errno in _DENIALS:
-            raise StoreUnwritable(f"The session could not be opened: {error.strerror}.", hint=DISK_HINT) from None
+            raise unwritable("The session could not be opened", error) from None
         lock = None  # This network has no locks; the heartbeat decides.
     taken = Claim(folder, server, lock, profile)
     if profile == "network" and _lives(folder, server):
@@ -233,7 +233,7 @@ def request(folder: Path, server: Server) -> None:
         draft.write_text(json.dumps(plain), encoding="utf-8")
         draft.replace(folder / RELEASE_NAME)
     except OSError as error:
-        raise StoreUnwritable(f"The session cannot be taken over: {error.strerror}.", hint=DISK_HINT) from None
+        raise unwritable("The session cannot be taken over", error) from None
 
 
 def withdraw(folder: Path, server: Server) -> None:

@@ -42,6 +42,8 @@ _DB_NAME = "session.db"
 _AT = re.compile("[0-9]{1,15}")
 _FILES = (_DB_NAME, f"{_DB_NAME}-wal", f"{_DB_NAME}-shm")
 
+_CELLS_STAY = "Cells were not put back: the notebook may be ahead of what is said here."
+
 Reason = Literal["daily", "migration", "restore"]
 
 
@@ -136,7 +138,10 @@ def go_back(claim: Claim, snapshot: Snapshot, now: int) -> None:
         db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         db.conn.close()
-    text = f"This session was put back to its state of {snapshot.when()}. Its state before that is kept as a snapshot."
+    text = (
+        f"This session was put back to its state of {snapshot.when()}. {_CELLS_STAY} "
+        "Its state before that is kept as a snapshot."
+    )
     _replace(folder, snapshot, gen, now, NoticePart(id=new_id("prt"), idx=0, level="info", code="restored", text=text))
 
 
@@ -160,7 +165,7 @@ def mend(claim: Claim, now: int) -> bool:
         ) from None
     text = (
         f"This session's database was damaged, so it was put back to its state of {snapshot.when()}. "
-        f"The damaged file is kept in {QUARANTINE}/{aside.name} of the session's folder."
+        f"{_CELLS_STAY} The damaged file is kept in {QUARANTINE}/{aside.name} of the session's folder."
     )
     notice = NoticePart(id=new_id("prt"), idx=0, level="warning", code="mended", text=text)
     _replace(folder, snapshot, 0, now, notice)

@@ -40,7 +40,7 @@ from ..protocol.ids import now_ms
 from ..protocol.plain import to_plain
 from . import failpoints, loading, marks, owning, reading, snapshots
 from .blobs import BLOBS, Blobs
-from .opening import DAMAGE_HINT, DISK_HINT, as_store_error, connect
+from .opening import DAMAGE_HINT, DISK_HINT, as_store_error, connect, unwritable
 from .owning import THIS_PROCESS, Claim, Server
 from .profile import Profile
 from .projection import project, put_meta
@@ -72,6 +72,11 @@ class SessionStore:
         self._full = db.conn.execute("PRAGMA synchronous").fetchone()[0] == _FULL
         self._always_full = self._full
 
+    @property
+    def plain_journal(self) -> bool:
+        """Whether the disk takes no write-ahead log, so that each step waits for it."""
+        return self._always_full
+
     # -- opening and closing -----------------------------------------------------
 
     @classmethod
@@ -80,10 +85,7 @@ class SessionStore:
         try:
             folder.mkdir(parents=True)
         except OSError as error:
-            raise StoreUnwritable(
-                f"The session could not be stored: {error.strerror}.",
-                hint=DISK_HINT,
-            ) from None
+            raise unwritable("The session could not be stored", error) from None
         store = cls.open(folder, new=True, profile=profile)
         store.commit(
             Batch(writes=[PutMeta(key="epoch", value=str(uuid.uuid4())), PutSession(session=session)], full=True)
@@ -231,7 +233,7 @@ class SessionStore:
         try:
             marks.mark(self.folder)
         except OSError as error:
-            raise StoreUnwritable(f"The session could not be stored: {error.strerror}.", hint=DISK_HINT) from None
+            raise unwritable("The session could not be stored", error) from None
 
     def set_mark(self) -> None:
         """Mark what is under way: a session that was brought back, or put back, may have lost its mark."""

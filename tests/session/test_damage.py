@@ -129,7 +129,8 @@ async def test_a_full_disk_is_told_and_the_turn_goes_on_once_there_is_room(
             await view.say("go")
             error = await view.event("error")
             assert error["d"]["code"] == "store_unwritable"
-            assert "free space" in error["d"]["hint"]
+            assert "disk is full" in error["d"]["message"]
+            assert "Free some space" in error["d"]["hint"]
             await view.event("resync")
             await view.subscribe()
             await view.event("turn.ended", outcome="completed")

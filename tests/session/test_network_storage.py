@@ -45,6 +45,33 @@ async def test_a_conversation_sleeps_wakes_and_survives_the_server(model_server:
     assert model_server.refusals == []
 
 
+@pytest.fixture
+def no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a disk without locks: there SQLite takes no write-ahead log."""
+    connect = sqlite3.connect
+
+    def without_locks(database: str, **options: Any) -> sqlite3.Connection:
+        return connect(f"{database}&nolock=1" if database.startswith("file:") else database, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", without_locks)
+
+
+@pytest.mark.usefixtures("no_log")
+async def test_a_disk_that_takes_no_log_is_told_to_every_view(model_server: ModelServer, tmp_path: Path) -> None:
+    async with networked(model_server, tmp_path) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            error = (await view.event("error"))["d"]
+            assert error["code"] == "plain_journal"
+            assert "safely, but slowly" in error["message"]
+            assert "data_dir" in error["hint"]
+            await answered(model_server, view, "one")
+        async with viewing(host, session.id) as view:
+            await view.event("error", code="plain_journal")
+            assert texts(view) == ["say one", "one"]
+    assert model_server.refusals == []
+
+
 async def test_nothing_is_shared_with_other_processes(model_server: ModelServer, tmp_path: Path) -> None:
     gate = Gate()
     model_server.script([Reply(Text("First,", gate, " last."))])

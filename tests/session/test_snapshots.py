@@ -63,6 +63,7 @@ async def test_going_back_shows_every_view_the_session_as_it_was(model_server: M
                 assert each.ep != before
                 assert texts(each)[:2] == ["say one", "one"]
                 assert "put back to its state of" in texts(each)[2]
+                assert "the notebook may be ahead" in texts(each)[2]
             view.same_story_as(await other.subscribe())
             await answered(model_server, view, "three")
             assert texts(view)[3:] == ["say three", "three"]

@@ -1,6 +1,7 @@
 /** One quiet line about the connection and what holds things up; absent when there is nothing to say. */
 import { useSignalEffect } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
+import type { Fault } from "../client";
 import type { ConnectionStatus } from "../connection";
 import { takeOver } from "../connections/page";
 import { usePanel } from "./context";
@@ -13,17 +14,40 @@ export function StatusLine() {
   const fault = client.fault.value;
   if (deleted) return <Line level="warning">This session was deleted.</Line>;
   if (status === "offline") return <Offline status={client.connection.status.value} />;
-  if (status === "connecting" || status === "syncing") return <Late text="Connecting…" />;
   if (fault !== null) {
     return (
-      <Line level="error" onClose={() => (client.fault.value = null)}>
-        {fault.message}
-        {fault.hint ? ` ${fault.hint}` : ""}
+      <Line level="error" role="alert" onClose={() => (client.fault.value = null)}>
+        {said(fault)}
         {fault.code === "open_elsewhere" ? <TakeOver /> : null}
       </Line>
     );
   }
+  if (client.readOnly.value !== null) return <ReadOnly why={client.readOnly.value} />;
+  if (status === "connecting" || status === "syncing") return <Late text="Connecting…" />;
+  if (client.warning.value !== null) {
+    return (
+      <Line level="warning" role="status" onClose={() => (client.warning.value = null)}>
+        {said(client.warning.value)}
+      </Line>
+    );
+  }
   return notice !== null && turn !== null ? <Line level={notice.level}>{notice.text}</Line> : null;
+}
+
+function said({ message, hint }: Fault): string {
+  return hint ? `${message} ${hint}` : message;
+}
+
+/** It stands as long as it holds: what is written meanwhile is not sent. */
+function ReadOnly({ why }: { why: Fault }) {
+  const { client } = usePanel();
+  return (
+    <Line level="warning" role="status">
+      {client.view.value.session === null ? null : <strong>Read only. </strong>}
+      {said(why)}
+      {why.code === "open_elsewhere" ? <TakeOver /> : null}
+    </Line>
+  );
 }
 
 /** Another server has this session: here it can be looked at, or had. */
@@ -38,6 +62,7 @@ function TakeOver() {
     try {
       await takeOver(page, session); // it tells its views to start over
       client.fault.value = null;
+      client.readOnly.value = null;
     } catch (error) {
       client.fault.value = { code: "open_elsewhere", message: (error as Error).message };
       setAsked(false);
@@ -90,17 +115,19 @@ function Late({ text }: { text: string }) {
 
 interface LineProps {
   level: "info" | "warning" | "error";
+  /** Only for what is said once: a line that counts seconds would be read each time. */
+  role?: "alert" | "status";
   onClose?: () => void;
   // biome-ignore lint/suspicious/noExplicitAny: whatever JSX takes
   children: any;
 }
 
-function Line({ level, onClose, children }: LineProps) {
+function Line({ level, role, onClose, children }: LineProps) {
   return (
-    <div class="jp-agent-status" data-level={level}>
+    <div class="jp-agent-status" data-level={level} role={role}>
       <span>{children}</span>
       {onClose ? (
-        <button type="button" class="jp-agent-tool-button" aria-label="Dismiss" onClick={onClose}>
+        <button type="button" class="jp-agent-tool-button" aria-label="Dismiss" title="Dismiss" onClick={onClose}>
           <Icon name="close" />
         </button>
       ) : null}

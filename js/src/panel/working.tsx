@@ -5,6 +5,7 @@ export function Working() {
   const { client } = usePanel();
   const status = client.status.value;
   const turn = client.view.value.turn;
+  if (client.readOnly.value !== null) return null; // whatever goes on, it does not go on here
   if (status === "recovering")
     return (
       <Line text={`Picking up where it stopped${turn && turn.attempt > 1 ? ` (attempt ${turn.attempt})` : ""}…`} />
