@@ -23,12 +23,14 @@ const REQUEST_TIMEOUT_MS = 20_000;
 const ENVELOPE_BYTES = 1024;
 const BEGINNING = 500;
 const MESSAGE_FILE = "message.txt";
+const ATTACHED = `[The whole message is attached: ${MESSAGE_FILE}]`;
 const REFUSED: Refusal = { code: "rejected", message: "The server refused that." };
 
 /** A message that left the composer and isn't in the transcript or the queue yet. */
 export interface SentMessage {
   id: string;
   text: string;
+  files: readonly SentFile[];
   /** Why the server hasn't taken it so far; it is sent again. */
   held?: Fault;
 }
@@ -37,8 +39,9 @@ export interface SentMessage {
 export interface UnsentMessage {
   id: string;
   text: string;
-  /** Whether `text` is all of it, so that it can be written on. */
+  /** Whether `text` and `files` are all of it, so that it can be written on. */
   whole: boolean;
+  files: readonly SentFile[];
   why: Fault;
 }
 
@@ -50,11 +53,13 @@ export interface SendOptions {
   when_busy?: WhenBusy;
   /** Deny what waits for an answer; the model reads this message instead. */
   deny_pending?: boolean;
+  /** What goes along; it is at the server already. */
+  files?: readonly SentFile[];
 }
 
 export type AckBody = Pick<Ack, "cmd_id" | "status"> & Partial<Ack>;
 
-interface Said extends SendOptions {
+interface Said extends Omit<SendOptions, "files"> {
   id: string;
   parts: (SentText | SentFile)[];
 }
@@ -87,10 +92,11 @@ export class Delivery {
   // -- in -------------------------------------------------------------------------
 
   /** Say something. Shown at once; resolves when the server has it, or refuses it for good: see `unsent`. */
-  send(text: string, options: SendOptions = {}): Promise<AckBody> {
+  send(text: string, { files = [], ...options }: SendOptions = {}): Promise<AckBody> {
     const id = newId("msg");
-    if (this.tooLong(text)) return this.sendAttached(id, text, options);
-    return this.say({ ...options, id, parts: [{ type: "text", text }] });
+    if (this.tooLong(text)) return this.sendAttached(id, text, files, options);
+    const words: SentText[] = text === "" && files.length > 0 ? [] : [{ type: "text", text }];
+    return this.say({ ...options, id, parts: [...words, ...files] });
   }
 
   /** Send what must arrive: it stays in the outbox until it is taken, or refused for good. */
@@ -125,7 +131,7 @@ export class Delivery {
     const message = this.discard(id);
     if (message === undefined) return;
     const { id: _, parts, ...options } = (order?.d ?? { id, parts: [] }) as Said;
-    if (message.whole) void this.send(message.text, options);
+    if (message.whole) void this.send(message.text, { ...options, files: message.files });
     else void this.say({ ...options, id: newId("msg"), parts }, message.text);
   }
 
@@ -144,7 +150,8 @@ export class Delivery {
   }
 
   private say(said: Said, text = textOf(said)): Promise<AckBody> {
-    if (!this.longTexts.has(said.id)) this.sent.value = [...this.sent.peek(), { id: said.id, text }];
+    const known = this.longTexts.has(said.id);
+    if (!known) this.sent.value = [...this.sent.peek(), { id: said.id, text, files: filesOf(said) }];
     return this.order("message.send", { when_busy: "queue", ...said });
   }
 
@@ -155,19 +162,24 @@ export class Delivery {
   }
 
   /** A text over the limit of a frame goes up as a file, and its beginning with it. */
-  private async sendAttached(id: string, text: string, options: SendOptions): Promise<AckBody> {
-    const beginning = `${cutAt(text, BEGINNING)}…\n\n[The whole message is attached: ${MESSAGE_FILE}]`;
-    this.sent.value = [...this.sent.peek(), { id, text: beginning }];
+  private async sendAttached(
+    id: string,
+    text: string,
+    files: readonly SentFile[],
+    options: Omit<SendOptions, "files">,
+  ): Promise<AckBody> {
+    const beginning = `${cutAt(text, BEGINNING)}…\n\n${ATTACHED}`;
+    this.sent.value = [...this.sent.peek(), { id, text: beginning, files }];
     this.longTexts.set(id, text);
     try {
       const { page, session_id } = this.connection;
       const session = session_id.peek();
       if (!page || session === null) throw new Error("This message is too long to be sent from here.");
       const file = await uploadText(page, session, MESSAGE_FILE, text);
-      return await this.say({ ...options, id, parts: [{ type: "text", text: beginning }, file] });
+      return await this.say({ ...options, id, parts: [{ type: "text", text: beginning }, file, ...files] });
     } catch (error) {
       const why = { code: "too_large", message: (error as Error).message, hint: "Shorten it, or save it as a file." };
-      this.giveBack({ id, text, whole: true, why });
+      this.giveBack({ id, text, files, whole: true, why });
       return { cmd_id: id, status: "rejected", error: { ...why, retryable: false } };
     }
   }
@@ -190,7 +202,7 @@ export class Delivery {
   open(session_id: string): void {
     const left = this.outbox.open(session_id);
     const messages = left.filter((order) => isMessage(order));
-    const sent = messages.filter((order) => !order.refused).map(({ d }) => ({ id: (d as Said).id, text: textOf(d) }));
+    const sent = messages.filter((order) => !order.refused).map(({ d }) => shownOf(d as Said));
     if (sent.length > 0) this.sent.value = [...sent, ...this.sent.peek()];
     for (const order of messages) if (order.refused) this.refusedMessage(order, order.refused);
     if (left.length > 0) this.resume();
@@ -262,10 +274,13 @@ export class Delivery {
   }
 
   private refusedMessage(order: Entry, why: Fault): void {
-    const { id, parts } = order.d as Said;
-    const long = this.longTexts.get(id);
-    const whole = long !== undefined || parts.every((part) => part.type === "text");
-    this.giveBack({ id, text: long ?? textOf(order.d), whole, why });
+    const said = order.d as Said;
+    const long = this.longTexts.get(said.id);
+    const text = long ?? textOf(said);
+    const [, ...others] = filesOf(said);
+    const files = long === undefined ? filesOf(said) : others; // the first one is the text itself
+    const whole = long !== undefined || !text.endsWith(ATTACHED);
+    this.giveBack({ id: said.id, text, files, whole, why });
   }
 
   private giveBack(message: UnsentMessage): void {
@@ -298,8 +313,16 @@ function isMessage(order: Entry): boolean {
   return order.type === "message.send";
 }
 
-function textOf(said: object): string {
-  return (said as { parts: { text?: string }[] }).parts.map((part) => part.text ?? "").join("\n");
+function shownOf(said: Said): SentMessage {
+  return { id: said.id, text: textOf(said), files: filesOf(said) };
+}
+
+function textOf({ parts }: Said): string {
+  return parts.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("\n");
+}
+
+function filesOf({ parts }: Said): SentFile[] {
+  return parts.filter((part): part is SentFile => part.type === "file");
 }
 
 /** The beginning of a text, without half a character at its end. */

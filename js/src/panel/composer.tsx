@@ -9,6 +9,7 @@ import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import type { SendOptions } from "../client";
 import type { Turn } from "../protocol.gen";
 import { usePanel } from "./context";
+import { DraftFiles } from "./files";
 import { Icon } from "./icons";
 import { ModeSwitch } from "./mode-switch";
 import { ModelName } from "./model-name";
@@ -17,12 +18,13 @@ const BUSY: ReadonlySet<string> = new Set(["submitted", "streaming", "awaiting",
 const MAX_HEIGHT = 240;
 
 export function Composer({ input }: { input: { current: HTMLTextAreaElement | null } }) {
-  const { client, draft, undo } = usePanel();
+  const { client, draft, draftFiles, undo } = usePanel();
   const text = draft.value;
+
   const area = useRef<HTMLTextAreaElement>(null);
   const turn = client.view.value.turn;
   const busy = BUSY.has(client.status.value) || turn !== null;
-  const blank = text.trim() === "";
+  const blank = text.trim() === "" && draftFiles.value.length === 0;
   useLayoutEffect(() => {
     input.current = area.current;
     fitHeight(area.current);
@@ -31,11 +33,14 @@ export function Composer({ input }: { input: { current: HTMLTextAreaElement | nu
 
   const otherwise = otherWay(turn, client.view.value.approvals.length > 0);
   const send = (options: SendOptions = {}) => {
-    if (blank) return;
+    // As they are now: a key may come before what the one before it changed is drawn.
+    const [words, along] = [draft.peek().trim(), draftFiles.peek()];
+    if (words === "" && along.length === 0) return;
     draft.value = "";
+    draftFiles.value = [];
     undo.value = null;
     area.current?.focus({ preventScroll: true });
-    void client.send(text.trim(), options); // refused, it stays in sight as not sent
+    void client.send(words, { ...options, files: along }); // refused, it stays in sight as not sent
   };
   const onKeyDown = (event: KeyboardEvent) => {
     // keyCode 229: Safari ends a composition before the Enter that confirmed it
@@ -47,6 +52,7 @@ export function Composer({ input }: { input: { current: HTMLTextAreaElement | nu
   };
   return (
     <div class="jp-agent-composer">
+      <DraftFiles />
       <textarea
         ref={area}
         rows={1}

@@ -3,7 +3,7 @@ import type { Signal } from "@preact/signals";
 import { createContext } from "preact";
 import { useContext } from "preact/hooks";
 import type { AgentClient } from "../client";
-import type { Session } from "../protocol.gen";
+import type { SentFile, Session } from "../protocol.gen";
 import type { SessionPage } from "../session-list";
 import type { Undo } from "./undo";
 
@@ -45,6 +45,8 @@ export interface PanelContext {
   options: PanelOptions;
   /** What stands in the composer, not yet said. */
   draft: Signal<string>;
+  /** What goes along with it. */
+  draftFiles: Signal<readonly SentFile[]>;
   /** What was just done and can be taken back. */
   undo: Signal<Undo | null>;
   /** A new task is being written down. */

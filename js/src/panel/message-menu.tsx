@@ -1,7 +1,8 @@
 /** What can be done with one message. */
 import { fork, lastBefore, rewind, tryAgain } from "../orders";
-import type { Message, TextPart } from "../protocol.gen";
+import type { FilePart, Message, Part, TextPart } from "../protocol.gen";
 import { type PanelContext, usePanel } from "./context";
+import { again, joined } from "./files";
 import { type Choice, Menu } from "./menu";
 import { offerBack } from "./undo";
 
@@ -25,7 +26,7 @@ function choicesFor(context: PanelContext, message: Message): Choice[] {
   const before = lastBefore(messages, message, page.has_more);
   const steered = message.role === "user" && messages[at - 1]?.turn_id === message.turn_id && message.turn_id !== null;
   if (message.role === "user" && !steered && before !== undefined && isPlain(message)) {
-    choices.push({ name: "Edit and resend", act: () => editAndResend(context, before, text) });
+    choices.push({ name: "Edit and resend", act: () => editAndResend(context, before, message) });
   }
   if (message.role === "assistant") choices.push({ name: "Try again", act: () => answerAgain(context, message) });
   const within = steered || (message.role === "assistant" && messages[at + 1]?.turn_id === message.turn_id);
@@ -47,9 +48,10 @@ function textOf(message: Message): string {
   return said.map((part) => part.text).join("\n\n");
 }
 
-/** All of what was said stands here, and it is text. */
+/** All of what was said stands here, or is named here. */
 function isPlain(message: Message): boolean {
-  return !message.truncated && message.parts.every((part) => part.type === "text" && !part.truncated);
+  const isHere = (part: Part) => part.type === "file" || (part.type === "text" && !part.truncated);
+  return !message.truncated && message.parts.every(isHere);
 }
 
 async function copy({ client }: PanelContext, text: string): Promise<void> {
@@ -70,10 +72,13 @@ function answerAgain(context: PanelContext, message: Message): void {
   void tryAgain(context.client, message.id);
 }
 
-function editAndResend(context: PanelContext, before: string | null, text: string): void {
-  const { client, draft, focusComposer } = context;
+function editAndResend(context: PanelContext, before: string | null, message: Message): void {
+  const { client, draft, draftFiles, focusComposer } = context;
+  const text = textOf(message);
   offerBack(context, "Rewound to before this message.");
   void rewind(client, before);
   draft.value = draft.peek().trim() ? `${text}\n\n${draft.peek()}` : text;
+  const files = message.parts.filter((part): part is FilePart => part.type === "file");
+  draftFiles.value = joined(files.map(again), draftFiles.peek());
   focusComposer();
 }

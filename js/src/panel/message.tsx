@@ -2,9 +2,10 @@
 import type { ComponentChild } from "preact";
 import { useState } from "preact/hooks";
 import type { SentMessage } from "../client";
-import type { Approval, FilePart, Message, NoticePart, Part, ReasoningPart, TextPart, ToolPart } from "../protocol.gen";
+import type { Approval, Message, NoticePart, Part, ReasoningPart, TextPart, ToolPart } from "../protocol.gen";
 import { ApprovalCard } from "./approval-card";
 import { Unsupported } from "./display";
+import { FileChip } from "./files";
 import { Icon } from "./icons";
 import { Markdown } from "./markdown-view";
 import { memo } from "./memo";
@@ -47,7 +48,7 @@ export const MessageView = memo(function MessageView({ message, approvals }: Mes
 
 /** What the user said, before the server has it. */
 export function SentMessageView({ message }: { message: SentMessage }) {
-  const { id, text, held } = message;
+  const { id, text, files, held } = message;
   return (
     <article
       class="jp-agent-message"
@@ -59,6 +60,11 @@ export function SentMessageView({ message }: { message: SentMessage }) {
       <div data-part="text" class="jp-agent-part">
         <div class="jp-agent-said">{text}</div>
       </div>
+      {files.map((file) => (
+        <div key={file.sha256} data-part="file" class="jp-agent-part">
+          <FileChip file={file} />
+        </div>
+      ))}
       {held ? <Held id={id} why={held} /> : null}
     </article>
   );
@@ -109,7 +115,7 @@ function PartBody({ part, role, more }: BodyProps) {
     case "tool":
       return <ToolCard part={part as ToolPart} more={more} />;
     case "file":
-      return <FileChip part={part} />;
+      return <FileChip file={part} />;
     case "notice":
       return <NoticeLine part={part} />;
     default:
@@ -152,19 +158,6 @@ function lastLine(text: string): string {
 
 function plain(line: string): string {
   return line.replace(/[*_`#>]/g, "").trim();
-}
-
-function FileChip({ part }: { part: FilePart }) {
-  return (
-    <div class="jp-agent-file">
-      {part.name} <span class="jp-agent-muted">{size(part.bytes)}</span>
-    </div>
-  );
-}
-
-function size(bytes: number): string {
-  if (bytes < 1024) return `${bytes} B`;
-  return bytes < 1 << 20 ? `${Math.round(bytes / 1024)} kB` : `${(bytes / (1 << 20)).toFixed(1)} MB`;
 }
 
 function NoticeLine({ part }: { part: NoticePart }) {

@@ -32,6 +32,7 @@ export function mountPanel(el: HTMLElement, connection: Connection, options: Pan
     options,
     focusComposer,
     draft: signal(""),
+    draftFiles: signal([]),
     undo: signal(null),
     writingTask: signal(false),
   };

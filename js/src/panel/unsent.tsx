@@ -1,6 +1,7 @@
 /** What the server did not take: the words stay until the user does something with them. */
 import type { Fault, UnsentMessage } from "../client";
 import { usePanel } from "./context";
+import { FileChip, joined } from "./files";
 
 /** Of a very long text the beginning is enough to know it by. */
 const SHOWN = 2_000;
@@ -22,12 +23,13 @@ export function Held({ id, why }: { id: string; why: Fault }) {
 
 /** It was refused for good. */
 export function Unsent({ message }: { message: UnsentMessage }) {
-  const { client, draft, focusComposer } = usePanel();
-  const { id, text, whole, why } = message;
+  const { client, draft, draftFiles, focusComposer } = usePanel();
+  const { id, text, files, whole, why } = message;
   const edit = () => {
     client.discard(id);
     const written = draft.peek().trimEnd();
     draft.value = written === "" ? text : `${written}\n\n${text}`; // what stands there is the user's too
+    draftFiles.value = joined(draftFiles.peek(), files);
     focusComposer();
   };
   const choose = (act: () => void) => () => {
@@ -45,6 +47,9 @@ export function Unsent({ message }: { message: UnsentMessage }) {
       <div data-part="text" class="jp-agent-part">
         <div class="jp-agent-said">{text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text}</div>
       </div>
+      {files.map((file) => (
+        <FileChip key={file.sha256} file={file} />
+      ))}
       <div class="jp-agent-unsent" data-level="error" role="alert">
         <div>
           Not sent. {why.message}
