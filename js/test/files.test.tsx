@@ -59,7 +59,7 @@ describe("a message with files, edited and sent again", () => {
     type(root, "");
     await painted();
     named(root, "Send")?.click();
-    expect((road.posted.at(-1)?.d as { parts: unknown[] }).parts).toEqual([DATA, PLOT]);
+    expect(road.posted.at(-1)?.d).toMatchObject({ parts: [DATA, PLOT] });
   });
 
   test("gives words and files back when it is refused", async () => {

@@ -10,7 +10,8 @@ import { Recorder } from "./recorder";
 /** The latest one shown. */
 export let panel: PanelHandle | null = null;
 
-afterEach(() => {
+afterEach(async () => {
+  await painted(); // effects that wait for a frame would find the page gone
   panel?.dispose();
   panel = null;
   document.body.replaceChildren();
