@@ -2,9 +2,6 @@
 
 ::
 
-    receive(connection, frame)          hello, ping: answered here, nobody wakes
-            │
-            ▼
     get(id): cold ──► waking (one task, however many ask) ──► live ── idle_s without work ──► asleep
                         │ fails: the callers are told, the next command tries again             │
                         └──────────────────────────────────────────────────────────────── get ◄─┘
@@ -17,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -27,22 +23,15 @@ from typing import Any
 from ..agent.model import Model
 from ..errors import (
     AgentError,
-    MalformedFrame,
-    ProtocolError,
     SessionFailed,
     SessionNotFound,
     StoreDamaged,
     StoreError,
-    UnknownCommand,
 )
 from ..notebook.ports import Workspace
-from ..protocol import codec
-from ..protocol.commands import Command, Hello, Ping, Subscribe
-from ..protocol.content import Limits, Road, Session
-from ..protocol.events import Ack, Error, Pong, Welcome
-from ..protocol.features import FEATURES
-from ..protocol.frames import VERSION, Recorded
-from ..protocol.plain import to_plain
+from ..protocol.content import Session
+from ..protocol.events import Error
+from ..protocol.frames import Recorded
 from ..settings import Settings
 from ..store.marks import marked, unmark
 from ..store.owning import Server
@@ -54,12 +43,11 @@ from . import jobs, looking, safekeeping
 from .actor import SessionActor
 from .alarms import Alarms
 from .clock import Clock, WallClock
-from .connection import Backlog, Connection, Guard, Sink
 from .handing_over import let_go_if_asked, take_over
 from .heartbeat import Heart
 from .housekeeping import Housekeeping
-from .inbox import Envelope, rejected
 from .library import Library
+from .reception import Reception
 from .room import Room
 from .services import Services
 
@@ -99,8 +87,11 @@ class SessionHost:
         self._sweeper: asyncio.Task[None] | None = None
         self._heart = Heart(self._rooms, settings, self._spawn)
         self.library = library = Library(self, self.profile)
+        reception = Reception(self, model, self._spawn)
         self.housekeeping = Housekeeping(self)
         # What whoever embeds us asks most, without the detour.
+        self.connect, self.disconnect = reception.connect, reception.disconnect
+        self.receive, self.command = reception.receive, reception.command
         self.create, self.for_notebook, self.list_sessions = (
             library.create,
             library.for_notebook,
@@ -346,132 +337,3 @@ class SessionHost:
         error = task.exception()
         if error is not None and not isinstance(error, AgentError):
             log.error("A task of the session host failed", exc_info=error)
-
-    # -- views and commands ------------------------------------------------------------------
-
-    def connect(
-        self,
-        session_id: str,
-        sink: Sink,
-        *,
-        user: str,
-        road: Road,
-        guard: Guard | None = None,
-        backlog: Backlog | None = None,
-    ) -> Connection:
-        """Open a view. Raises ``SessionNotFound``."""
-        self.library.folder_of(session_id)
-        connection = Connection(self, session_id, sink, user=user, road=road, guard=guard, backlog=backlog)
-        room = self.room(session_id)
-        connection.ep = room.ep
-        room.connections.add(connection)
-        return connection
-
-    def disconnect(self, connection: Connection) -> None:
-        """The view is gone; the session goes on."""
-        room = self._rooms.get(connection.session_id)
-        if room is not None:
-            room.connections.discard(connection)
-            self.leave(room)
-
-    def receive(self, connection: Connection, raw: str | bytes | dict[str, Any]) -> None:
-        """Take a frame of a view; see ``Connection.receive``."""
-        try:
-            cmd_id, command = codec.decode_command(raw)
-        except UnknownCommand as error:
-            connection.ack(rejected(error.cmd_id, error))
-            return
-        except ProtocolError as error:
-            connection.send(Error(code=error.code, message=error.message, hint=error.hint))
-            if isinstance(error, MalformedFrame) and error.cmd_id is not None:
-                # Else a view that keeps what is not acknowledged would send it again for ever.
-                connection.ack(rejected(error.cmd_id, error))
-            return
-        match command:
-            case Hello():
-                self._welcome(connection, command)
-            case Ping():
-                connection.send(Pong())
-            case _:
-                self._pass_on(connection, cmd_id, command)
-
-    def _welcome(self, connection: Connection, hello: Hello) -> None:
-        if VERSION not in hello.protocol:
-            connection.send(
-                Error(
-                    code="version",
-                    message=f"This server speaks protocol {VERSION}; the view offers {hello.protocol}.",
-                    hint=codec.SAME_VERSION,
-                )
-            )
-            return
-        limits = Limits(
-            frame_bytes=self.settings.frame_bytes,
-            page=self.settings.page,
-            attachment_bytes=self.settings.attachment_bytes,
-        )
-        features = [*FEATURES, f"model:{self._services.model.kind}"]
-        connection.send(
-            Welcome(
-                protocol=VERSION,
-                server=f"jupyter-agent-panel/{self.version}",
-                features=features,
-                limits=limits,
-                user=connection.user,
-            )
-        )
-
-    def _pass_on(self, connection: Connection, cmd_id: str, command: Command) -> None:
-        forbidden = connection.forbids(command)
-        if forbidden is not None:
-            connection.ack(Ack(cmd_id=cmd_id, status="rejected", error=forbidden))
-            return
-        room = self.room(connection.session_id)
-        if room.actor is not None and not room.waiting:
-            self._deliver(room.actor, connection, cmd_id, command)
-            return
-        room.waiting.append((connection, cmd_id, command))
-        if len(room.waiting) == 1:
-            self._spawn(self._wake_and_deliver(room))
-
-    async def _wake_and_deliver(self, room: Room) -> None:
-        """Wake the session for what waits; who came first is heard first."""
-        why: AgentError | None = None
-        try:
-            actor = await self.get(room.session_id)
-            while room.waiting:
-                self._deliver(actor, *room.waiting.popleft())
-            return
-        except AgentError as error:
-            why = error
-        refused, room.waiting = room.waiting, deque()
-        folder = self.library.folder / room.session_id
-        for connection, cmd_id, command in refused:
-            await looking.answer(connection, cmd_id, command, folder=folder, settings=self.settings, why=why)
-        self.leave(room)
-
-    def _deliver(self, actor: SessionActor, connection: Connection, cmd_id: str, command: Command) -> None:
-        connection.ep = actor.state.ep
-        if isinstance(command, Subscribe):
-            actor.subscribe(connection, command)
-            return
-        actor.submit(
-            Envelope(cmd_id=cmd_id, command=command, user=connection.user, road=connection.road, reply=connection.ack)
-        )
-
-    async def command(self, session_id: str, raw: dict[str, Any], *, user: str, road: Road = "rest") -> dict[str, Any]:
-        """Take one command without a connection; return its ack's ``d``. Raises ``AgentError``."""
-        try:
-            cmd_id, command = codec.decode_command(raw)
-        except UnknownCommand as error:
-            return to_plain(rejected(error.cmd_id, error))
-        if isinstance(command, Hello | Ping | Subscribe):
-            raise ProtocolError(f"{command.tag} needs a connection.", code="needs_connection")
-        done: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
-
-        def reply(ack: Ack) -> None:
-            if not done.done():
-                done.set_result(ack)
-
-        (await self.get(session_id)).submit(Envelope(cmd_id=cmd_id, command=command, user=user, road=road, reply=reply))
-        return to_plain(await done)

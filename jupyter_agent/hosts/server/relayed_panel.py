@@ -32,7 +32,8 @@ from .rights import refusal
 if TYPE_CHECKING:
     from ...notebook.kernel_link import KernelLink
     from ...protocol.content import Session
-    from ...session.host import Connection, SessionHost
+    from ...session.connection import Connection
+    from ...session.host import SessionHost
 
 Json = dict[str, Any]
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ...protocol.commands import Command
     from ...protocol.events import ErrorInfo
     from ...protocol.frames import Frame
-    from ...session.host import Connection
+    from ...session.connection import Connection
 
 CLOSE_VERSION = 4400
 CLOSE_GONE = 4404
