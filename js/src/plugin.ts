@@ -15,7 +15,7 @@ import { addCommands, addEntries, CommandIds } from "./lab/commands";
 import { agentIcon } from "./lab/icon";
 import { SessionTabs } from "./lab/main-area";
 import { AgentSidePanel } from "./lab/side-panel";
-import { opensAtStart } from "./lab/start";
+import { opensAtStart, serverRoot } from "./lab/start";
 import "./lab/side-panel.css";
 
 const PANEL_ID = "jupyter-agent-panel";
@@ -76,11 +76,8 @@ const sidePanel: JupyterFrontEndPlugin<void> = {
     const { baseUrl } = app.serviceManager.serverSettings;
     // Notebook 7 has one document a page, and no place beside it.
     const tabs = labShell === null ? null : new SessionTabs(app, api);
-    const panel = new AgentSidePanel(
-      api,
-      new SessionChoice(api, state, undefined, new URL(baseUrl).pathname),
-      tabs ? (session_id) => void tabs.open(session_id) : undefined,
-    );
+    const choice = new SessionChoice(api, state, undefined, new URL(baseUrl).pathname, serverRoot());
+    const panel = new AgentSidePanel(api, choice, tabs ? (session_id) => void tabs.open(session_id) : undefined);
     panel.id = PANEL_ID;
     panel.title.icon = agentIcon;
     panel.title.caption = "Agent";

@@ -7,7 +7,11 @@ const sessions = [
   aSession({ id: "ses_new", notebook_path: "a.ipynb" }),
   aSession({ id: "ses_old", notebook_path: "a.ipynb" }),
 ];
-const api = { sessions: async () => sessions, create: async () => aSession({ id: "ses_made" }) };
+const api = {
+  ofNotebook: async (path: string | null) => sessions.filter((session) => session.notebook_path === path),
+  sessionIfAny: async (id: string) => sessions.find((session) => session.id === id) ?? null,
+  create: async () => aSession({ id: "ses_made" }),
+};
 
 /** A state database that keeps what `reach` lets through. */
 class Lab {
@@ -21,7 +25,7 @@ class Lab {
 }
 
 let lab: Lab;
-const page = () => new SessionChoice(api, lab, localStorage, "/user/me/");
+const page = (root = "/work") => new SessionChoice(api, lab, localStorage, "/user/me/", root);
 
 beforeEach(() => {
   localStorage.clear();
@@ -36,7 +40,7 @@ test("a choice survives a page that reloads before JupyterLab has saved it", asy
 
 test("a later choice from another browser counts", async () => {
   await page().choose("a.ipynb", "ses_new");
-  lab.kept = { "a.ipynb": { id: "ses_old", at: Date.now() + 1_000 } };
+  lab.kept = { "/work:a.ipynb": { id: "ses_old", at: Date.now() + 1_000 } };
   expect((await page().find("a.ipynb")).id).toBe("ses_old");
 });
 
@@ -45,6 +49,20 @@ test("a renamed notebook keeps its choice, and the old name has none", async () 
   await choice.choose("a.ipynb", "ses_old");
   await choice.rename("a.ipynb", "b.ipynb");
   expect((await page().find("b.ipynb")).id).toBe("ses_old");
+});
+
+test("a notebook of the same path in another folder has a choice of its own", async () => {
+  await page("/work").choose("a.ipynb", "ses_old");
+  expect((await page("/elsewhere").find("a.ipynb")).id).toBe("ses_new");
+  expect((await page("/work").find("a.ipynb")).id).toBe("ses_old");
+});
+
+test("a choice that is gone, or put away, is no choice", async () => {
+  await page().choose("a.ipynb", "ses_gone");
+  expect((await page().find("a.ipynb")).id).toBe("ses_new");
+  sessions.push(aSession({ id: "ses_away", archived_at: 1 }));
+  await page().choose("a.ipynb", "ses_away");
+  expect((await page().find("a.ipynb")).id).toBe("ses_new");
 });
 
 test("what is stored may be anything", async () => {

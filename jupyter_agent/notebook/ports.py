@@ -100,6 +100,11 @@ class Workspace(Protocol):
     ``op_id`` names one change for good: sent again, it has no second effect.
     """
 
+    @property
+    def root(self) -> str | None:
+        """The folder that paths are below; None when they are not on a disk that is seen from here."""
+        ...
+
     async def read(self, path: str) -> Notebook:
         """Return the live notebook."""
         ...

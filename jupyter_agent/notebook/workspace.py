@@ -19,6 +19,7 @@ import asyncio
 import hashlib
 import inspect
 import logging
+import os
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar, cast
@@ -73,6 +74,13 @@ class JupyterWorkspace:
         self._tabs = tabs
         self._settings = settings
         self._background: set[asyncio.Task[Any]] = set()
+        root = getattr(contents_manager, "root_dir", None)
+        self._root = os.path.realpath(root) if isinstance(root, str) and root else None
+
+    @property
+    def root(self) -> str | None:
+        """The folder that paths are below; see ``Workspace``."""
+        return self._root
 
     # -- reading and editing -------------------------------------------------------
 

@@ -370,6 +370,9 @@ class SessionActor:
         if if_rev is not None and if_rev != self.state.session.rev:
             raise CommandRejected("The session has changed meanwhile.", code="stale")
         self.patch(patch)
+        if "notebook_path" in patch:
+            self.state.root = self.services.workspace.root
+            self.journal.record(writes=[PutMeta(key="root", value=self.state.root)])
         if "title" in patch:
             self.journal.record(writes=[naming.titled(self.state, "user")])
         if patch.get("mode") == "build":

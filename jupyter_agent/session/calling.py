@@ -28,9 +28,15 @@ class Calling(Writing):
         answered = self._state.permissions.get(call.id)
         if call.state == "approved" and answered is not None and answered.input_hash == input_hash(call.input):
             return answered
+        if self._is_elsewhere():
+            return None
         if call.name in self._state.grants:
             return Permission(scope="session", by="session", input_hash=input_hash(call.input))
         return await self._by_rule(call)
+
+    def _is_elsewhere(self) -> bool:
+        """Tell whether the session is of a server with another root directory: what was allowed was so there."""
+        return self._state.root not in (None, self._actor.services.workspace.root)
 
     async def _by_rule(self, call: Call) -> Permission | None:
         """Return what whoever asked for this turn allowed for good."""
@@ -68,7 +74,7 @@ class Calling(Writing):
         await self._journal.committed()
 
     def _scopes(self, call: Call) -> list[Scope]:
-        if call.name in ASKED_EACH_TIME:
+        if call.name in ASKED_EACH_TIME or self._is_elsewhere():
             return ["once"]
         named = notebook_of(call.input, self._state.session.notebook_path) is not None
         return ["once", "session", "always"] if named else ["once", "session"]

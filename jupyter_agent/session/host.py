@@ -75,7 +75,8 @@ class SessionHost:
         self.version = version
         self.server = server or Server()
         self.profile: Profile = profile_of(settings.data_dir, settings.storage)
-        self.rules = RuleBook(settings.data_dir, self.profile)
+        self.root = workspace.root
+        self.rules = RuleBook(settings.data_dir, self.profile, root=self.root)
         self._services = Services(
             settings=settings, workspace=workspace, model=model, toolbox=toolbox, server=self.server, rules=self.rules
         )

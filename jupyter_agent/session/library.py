@@ -19,7 +19,7 @@ from ..protocol.events import SessionDeleted
 from ..protocol.ids import is_session_id, new_id, now_ms
 from ..store import taking_in, transcript, transfer
 from ..store.blobs import BLOBS
-from ..store.index import State
+from ..store.index import Place, State
 from ..store.profile import Profile
 from ..store.store import SessionStore
 from ..store.trash import Trash
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_OF_A_NOTEBOOK = 25
 UNKNOWN = "There is no such session."
 
 
@@ -82,27 +83,40 @@ class Library:
             created_at=now,
             updated_at=now,
         )
-        folder = self.folder / session.id
-        await asyncio.to_thread(lambda: SessionStore.create(folder, session, profile=self._profile).close())
-        await self.listing.added(session)
+        folder, root = self.folder / session.id, self._host.root
+        await asyncio.to_thread(lambda: SessionStore.create(folder, session, profile=self._profile, root=root).close())
+        await self.listing.added(session, root=root)
         return session
 
     async def for_notebook(self, path: str) -> Session:
         """Return the notebook's newest active session, or a new one."""
         async with self._for_notebook:
-            found = await self.listing.ask(lambda index: index.newest_of_notebook(path))
-            if found is not None and self.exists(found):
-                return await self.session(found)
-            return await self.create(notebook_path=path)
+            known, _ = await self.list_sessions(limit=_OF_A_NOTEBOOK, notebook=(path,))
+            found = next((session.id for session in known if self.exists(session.id)), None)
+            return await (self.create(notebook_path=path) if found is None else self.session(found))
+
+    async def is_here(self, session_id: str) -> bool:
+        """Tell whether the session's notebook is below this server's root directory, as far as one can know."""
+        return await self.listing.ask(lambda index: index.root_of(session_id)) in (None, self._host.root)
 
     async def list_sessions(
-        self, state: State = "active", q: str = "", limit: int = 25, before: str | None = None
+        self,
+        state: State = "active",
+        q: str = "",
+        limit: int = 25,
+        before: str | None = None,
+        *,
+        notebook: tuple[str | None] | None = None,
     ) -> tuple[list[Session], bool]:
         """Return ``(sessions newest first, has_more)``; ``q`` is looked for in titles and messages.
 
-        Raises ``CommandRejected`` for an unknown cursor.
+        ``notebook``: only those of this server's notebook ``(path,)``, or of none. Raises ``CommandRejected`` for an
+        unknown cursor.
         """
-        found = await self.listing.ask(lambda index: index.list(state=state, q=q, limit=limit, before=before))
+        place = None if notebook is None else Place(notebook[0], self._host.root)
+        found = await self.listing.ask(
+            lambda index: index.list(state=state, q=q, limit=limit, before=before, notebook=place)
+        )
         if found is None:
             raise CommandRejected("There is no such session to go on from.", code="unknown_cursor")
         rows, more = found
@@ -173,7 +187,7 @@ class Library:
         actor.change(patch, if_rev, by=by, road=road)
         await actor.journal.committed()
         facts = actor.state.facts()
-        await self.listing.shown(facts)
+        await self.listing.shown(facts, actor.state.root)
         return facts
 
     # -- copying -------------------------------------------------------------------------

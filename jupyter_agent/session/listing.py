@@ -133,16 +133,26 @@ class Listing:
         if shown is not None and shown.waiting is not None:
             self._tell("session.changed", {"session": plain})
 
-    async def added(self, facts: Session, *, read: bool = False) -> None:
-        """A session came: a new one, or one whose messages are to be ``read`` too."""
+    async def added(self, facts: Session, *, read: bool = False, root: str | None = None) -> None:
+        """A session came: a new one below ``root``, or one whose messages are to be ``read`` too."""
         plain = to_plain(facts)
-        await self.ask(lambda index: index.read(facts.id) if read else index.put(plain))
+
+        def put(index: SessionIndex) -> None:
+            index.put(plain)
+            index.set_root(facts.id, root)
+
+        await self.ask(lambda index: index.read(facts.id) if read else put(index))
         self._tell("session.changed", {"session": plain})
 
-    async def shown(self, facts: Session) -> None:
+    async def shown(self, facts: Session, root: str | None) -> None:
         """Wait until the list shows an awake session as it is now."""
         plain = to_plain(facts)
-        await self.ask(lambda index: index.put(plain, awake=True))
+
+        def put(index: SessionIndex) -> None:
+            index.put(plain, awake=True)
+            index.set_root(facts.id, root)
+
+        await self.ask(put)
 
     async def removed(self, session_id: str) -> None:
         """A session went."""

@@ -138,6 +138,8 @@ class State:
     """The turn that a snapshot caught in the middle: it may have done more since than it knows."""
     restored_to: int | None = None
     """The time (ms) of the snapshot that the session was put back to, until the model is told."""
+    root: str | None = None
+    """The folder that the notebook's path is below; None for a session that came from elsewhere."""
     jobs: dict[str, Job] = field(default_factory=dict[str, Job])
 
     @classmethod
@@ -163,6 +165,7 @@ class State:
             mixed_turn=loaded.mixed_turn,
             held_turn=loaded.held_turn,
             restored_to=loaded.restored_to,
+            root=loaded.root,
             start_next=loaded.start_next,
             jobs={job.id: job for job in loaded.jobs},
             repair_level=loaded.repair_level,

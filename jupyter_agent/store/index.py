@@ -15,6 +15,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +41,16 @@ _MOST_CHARS = 100_000
 Wire = dict[str, Any]
 Rows = list[tuple[str, int]]
 Ids = list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A notebook, or None for none, below a server's root directory: the same path is another one elsewhere."""
+
+    path: str | None
+    root: str | None
+
+
 State = Literal["active", "archived", "all"]
 _WHERE: dict[State, str] = {"active": "archived_at IS NULL", "archived": "archived_at IS NOT NULL", "all": "1"}
 
@@ -138,6 +149,7 @@ class SessionIndex:
         self._conn.execute("DELETE FROM sessions WHERE id=?", (session_id,))
         self._forget_words(session_id)
         self.set_alarm(session_id, None)
+        self.set_root(session_id, None)
 
     def _forget_words(self, session_id: str) -> None:
         self._conn.execute("DELETE FROM words WHERE rowid IN (SELECT id FROM texts WHERE session_id=?)", (session_id,))
@@ -149,6 +161,13 @@ class SessionIndex:
             self._conn.execute("DELETE FROM alarms WHERE session_id=?", (session_id,))
         else:
             self._conn.execute("INSERT OR REPLACE INTO alarms (session_id, due_at) VALUES (?,?)", (session_id, due_at))
+
+    def set_root(self, session_id: str, root: str | None) -> None:
+        """Mirror which folder the path of the session's notebook is below."""
+        if root is None:
+            self._conn.execute("DELETE FROM roots WHERE session_id=?", (session_id,))
+        else:
+            self._conn.execute("INSERT OR REPLACE INTO roots (session_id, root) VALUES (?,?)", (session_id, root))
 
     def alarms(self) -> dict[str, int]:
         """Return when each session that has something due is to be woken."""
@@ -178,7 +197,13 @@ class SessionIndex:
     # -- asking --------------------------------------------------------------------
 
     def list(
-        self, *, state: State = "active", q: str = "", limit: int = 25, before: str | None = None
+        self,
+        *,
+        state: State = "active",
+        q: str = "",
+        limit: int = 25,
+        before: str | None = None,
+        notebook: Place | None = None,
     ) -> tuple[list[Wire], bool] | None:
         """Return ``(sessions newest first, has_more)``; None when ``before`` is no session.
 
@@ -189,6 +214,9 @@ class SessionIndex:
             sql, value = self._found(term)
             where.append(f"(title LIKE ? ESCAPE '\\' OR id IN ({sql}))")
             values += [term.like, value]
+        if notebook is not None:
+            where.append("notebook_path IS ? AND ifnull((SELECT root FROM roots WHERE session_id=id), ?) IS ?")
+            values += [notebook.path, notebook.root, notebook.root]
         if before is not None:
             row = self._conn.execute("SELECT updated_at FROM sessions WHERE id=?", (before,)).fetchone()
             if row is None:
@@ -208,20 +236,16 @@ class SessionIndex:
             return which + "words MATCH ?", term.match
         return which + "words.body LIKE ? ESCAPE '\\'", term.like
 
-    def newest_of_notebook(self, path: str) -> str | None:
-        """Return the id of the notebook's newest active session."""
-        row = self._conn.execute(
-            "SELECT id FROM sessions WHERE notebook_path=? AND archived_at IS NULL"
-            " ORDER BY updated_at DESC, id DESC LIMIT 1",
-            (path,),
-        ).fetchone()
+    def root_of(self, session_id: str) -> str | None:
+        """Return the folder that the path of the session's notebook is below, None where that is not known."""
+        row = self._conn.execute("SELECT root FROM roots WHERE session_id=?", (session_id,)).fetchone()
         return row[0] if row else None
 
     # -- agreeing with the folders ---------------------------------------------------
 
     def rebuild(self) -> int:
         """Read every session anew; return how many there are."""
-        for table in ("sessions", "texts", "words"):
+        for table in ("sessions", "texts", "words", "roots"):
             self._conn.execute(f"DELETE FROM {table}")
         return self.reconcile()
 
@@ -261,6 +285,7 @@ class SessionIndex:
             try:
                 facts = reading.snapshot(db.conn, page=1, page_bytes=0)["session"]
                 due_at = reading.next_due(db.conn)
+                root = reading.meta(db.conn, "root")
                 said = transcript.texts(db.conn)
             finally:
                 db.conn.close()
@@ -277,6 +302,7 @@ class SessionIndex:
             self._put_word(session_id, message_id, text)
         self.put(facts)
         self.set_alarm(session_id, due_at)
+        self.set_root(session_id, root)
         self._conn.execute("UPDATE sessions SET stamp=? WHERE id=?", (stamp, session_id))
         return True
 

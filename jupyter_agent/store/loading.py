@@ -62,6 +62,7 @@ class Loaded:
     held_turn: str | None
     restored_to: int | None
     """The time of the snapshot that the session was put back to, until the model is told."""
+    root: str | None
     start_next: str | None
     jobs: list[Job]
     titled_by: str | None
@@ -109,6 +110,7 @@ def load(conn: sqlite3.Connection, blobs: Blobs) -> Loaded:
         mixed_turn=meta(conn, "mixed_turn"),
         held_turn=meta(conn, "held_turn"),
         restored_to=meta(conn, "restored_to"),
+        root=meta(conn, "root"),
         start_next=meta(conn, "start_next"),
         jobs=_jobs(conn),
         titled_by=meta(conn, "titled_by"),

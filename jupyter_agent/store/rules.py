@@ -16,7 +16,7 @@ import logging
 import shutil
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,11 +38,15 @@ MAX_RULES = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """``user`` need not be asked about ``tool`` in notebooks whose path fits the glob ``notebook``."""
+    """``user`` need not be asked about ``tool`` in notebooks whose path fits the glob ``notebook``.
+
+    ``root``: the server's root directory that the path is below, empty where notebooks are not on a disk.
+    """
 
     id: str
     user: str
     tool: str
+    root: str
     notebook: str
     created_at: int
 
@@ -56,10 +60,12 @@ class Rule:
 class RuleBook:
     """See the module. Its methods leave the event loop for the disk, and raise ``StoreError``."""
 
-    def __init__(self, folder: Path, profile: Profile = "local") -> None:
+    def __init__(self, folder: Path, profile: Profile = "local", *, root: str | None = None) -> None:
+        """``root``: of the server that asks; its rules hold below it and nowhere else."""
         self._path = folder / NAME
         self._copy = folder / f"{NAME}.bak"
         self._profile: Profile = profile
+        self._root = root or ""
         self._lock = asyncio.Lock()
 
     async def list(self) -> list[Rule]:
@@ -73,20 +79,23 @@ class RuleBook:
         except StoreError as error:
             log.error("The rules cannot be read, so the user is asked: %s", error.message)
             return None
-        return next((r for r in rules if (r.user, r.tool) == (user, tool) and r.fits(path, effect)), None)
+        mine = (user, tool, self._root)
+        return next((r for r in rules if (r.user, r.tool, r.root) == mine and r.fits(path, effect)), None)
 
     async def add(self, user: str, tool: str, path: str) -> Rule:
         """Let the user not be asked about this tool in this very notebook any more; twice is once."""
-        rule = Rule(id=new_id("rul"), user=user, tool=tool, notebook=glob.escape(path), created_at=now_ms())
+        notebook = glob.escape(path)
+        rule = Rule(id=new_id("rul"), user=user, tool=tool, root=self._root, notebook=notebook, created_at=now_ms())
 
         def add(db: Database) -> Rule:
             if db.conn.execute("SELECT count(*) FROM rules").fetchone()[0] >= MAX_RULES:
                 raise CommandRejected("There are too many rules.", code="too_many_rules", hint="Delete some.")
             db.conn.execute(
-                "INSERT INTO rules (id, user, tool, notebook, created_at) VALUES (?,?,?,?,?) ON CONFLICT DO NOTHING",
-                (rule.id, rule.user, rule.tool, rule.notebook, rule.created_at),
+                "INSERT INTO rules (id, user, tool, root, notebook, created_at) VALUES (?,?,?,?,?,?)"
+                " ON CONFLICT DO NOTHING",
+                (rule.id, rule.user, rule.tool, rule.root, rule.notebook, rule.created_at),
             )
-            return next(r for r in _all(db) if (r.user, r.tool, r.notebook) == (user, tool, rule.notebook))
+            return next(r for r in _all(db) if replace(r, id=rule.id, created_at=rule.created_at) == rule)
 
         return await self._changed(add)
 
@@ -164,5 +173,5 @@ class RuleBook:
 
 
 def _all(db: Database) -> list[Rule]:
-    rows = db.conn.execute("SELECT id, user, tool, notebook, created_at FROM rules ORDER BY created_at, id")
-    return [Rule(id=row[0], user=row[1], tool=row[2], notebook=row[3], created_at=row[4]) for row in rows]
+    rows = db.conn.execute("SELECT id, user, tool, root, notebook, created_at FROM rules ORDER BY created_at, id")
+    return [Rule(id=row[0], user=row[1], tool=row[2], root=row[3], notebook=row[4], created_at=row[5]) for row in rows]

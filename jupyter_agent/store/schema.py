@@ -201,3 +201,32 @@ def m003_words(db: Database) -> None:
 def has_full_text(db: Database) -> bool:
     """Tell whether this SQLite was built with FTS5."""
     return bool(db.conn.execute("SELECT sqlite_compileoption_used('ENABLE_FTS5')").fetchone()[0])
+
+
+@index_migrations()
+def m004_roots(db: Database) -> None:
+    """Tell the notebooks of servers apart that were started in different folders."""
+    _run(
+        db,
+        """
+        CREATE TABLE roots (session_id TEXT PRIMARY KEY, root TEXT NOT NULL) WITHOUT ROWID;
+        DELETE FROM sessions
+        """,
+    )
+
+
+@rules_migrations()
+def m002_rule_roots(db: Database) -> None:
+    """Let a rule hold below one folder: a path alone means another notebook in each."""
+    _run(
+        db,
+        """
+        ALTER TABLE rules RENAME TO old_rules;
+        CREATE TABLE rules (
+            id TEXT PRIMARY KEY, user TEXT NOT NULL, tool TEXT NOT NULL, root TEXT NOT NULL, notebook TEXT NOT NULL,
+            created_at INTEGER NOT NULL, UNIQUE (user, tool, root, notebook)
+        ) WITHOUT ROWID;
+        INSERT INTO rules SELECT id, user, tool, '', notebook, created_at FROM old_rules;
+        DROP TABLE old_rules
+        """,
+    )

@@ -80,16 +80,20 @@ class SessionStore:
     # -- opening and closing -----------------------------------------------------
 
     @classmethod
-    def create(cls, folder: Path, session: Session, *, profile: Profile = "local") -> SessionStore:
-        """Make the folder and the database of a new session. Raises ``StoreError``."""
+    def create(
+        cls, folder: Path, session: Session, *, profile: Profile = "local", root: str | None = None
+    ) -> SessionStore:
+        """Make the folder and the database of a new session; ``root``: what its notebook's path is below.
+
+        Raises ``StoreError``.
+        """
         try:
             folder.mkdir(parents=True)
         except OSError as error:
             raise unwritable("The session could not be stored", error) from None
         store = cls.open(folder, new=True, profile=profile)
-        store.commit(
-            Batch(writes=[PutMeta(key="epoch", value=str(uuid.uuid4())), PutSession(session=session)], full=True)
-        )
+        facts = [PutMeta(key="epoch", value=str(uuid.uuid4())), PutMeta(key="root", value=root)]
+        store.commit(Batch(writes=[*facts, PutSession(session=session)], full=True))
         snapshots.harden(folder, folder.parent)
         return store
 

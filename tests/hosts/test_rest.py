@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -63,6 +64,18 @@ async def test_lists_hold_plain_sessions_and_say_whether_there_are_more(server: 
     _, rest = await server.ask("GET", f"{API}/sessions?q=paged&limit=2&before={last}")
     assert rest["has_more"] is False
     assert {s["id"] for s in first["sessions"] + rest["sessions"]} == set(made)
+
+
+async def test_the_sessions_of_a_notebook_are_listed(server: RunningServer) -> None:
+    for path in (" spaced.ipynb ", "größe & co.ipynb"):
+        made = await server.new_session(notebook_path=path)
+        _, body = await server.ask("GET", f"{API}/sessions?{urlencode({'notebook_path': path})}")
+        assert [session["id"] for session in body["sessions"]] == [made]
+    without = await server.new_session()
+    _, body = await server.ask("GET", f"{API}/sessions?notebook_path=&limit=200")
+    assert without in [session["id"] for session in body["sessions"]]
+    assert {session["notebook_path"] for session in body["sessions"]} == {None}
+    refused(await server.ask("GET", f"{API}/sessions?notebook_path=a%0Ab"), 400)
 
 
 async def test_archived_sessions_leave_the_list_and_come_back(server: RunningServer) -> None:

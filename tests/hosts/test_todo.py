@@ -84,7 +84,7 @@ async def test_what_was_allowed_for_good_is_listed_and_taken_back(server: Runnin
     status, body = await server.ask("GET", f"{API}/rules")
     assert (status, [rule["tool"] for rule in body["rules"]]) == (200, [made["name"]])
     (rule,) = body["rules"]
-    assert set(rule) == {"id", "user", "tool", "notebook", "created_at"}
+    assert set(rule) == {"id", "user", "tool", "root", "notebook", "created_at"}
     status, _ = await server.ask("DELETE", f"{API}/rules/{rule['id']}", token=None)
     assert status == 403
     response = await server.ask_raw("DELETE", f"{API}/rules/{rule['id']}")

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from jupyter_agent.errors import StoreError
+from jupyter_agent.store.opening import connect
 from jupyter_agent.store.rules import RuleBook
+from jupyter_agent.store.schema import rules_migrations
 from tests.clock import HandClock
 from tests.model_server import ModelServer, Reply, Text, ToolUse
 from tests.session.test_host import hosting, viewing
@@ -35,6 +37,17 @@ async def test_a_rule_is_one_for_one_notebook_whatever_its_name(tmp_path: Path) 
     assert await book.remove(rule.id)
     assert not await book.remove(rule.id)
     assert await RuleBook(tmp_path).list() == []
+
+
+async def test_a_rule_of_before_folders_counted_is_kept_and_holds_in_none(tmp_path: Path) -> None:
+    db = connect(tmp_path / "rules.db")
+    rules_migrations.apply(db, stop_before="m002_rule_roots")
+    db.conn.execute("INSERT INTO rules VALUES ('rul_1', 'ada', 'edit_cell', 'a.ipynb', 1)")
+    db.conn.close()
+    book = RuleBook(tmp_path, root="/work")
+    assert [(rule.id, rule.root) for rule in await book.list()] == [("rul_1", "")]
+    assert await book.match("ada", "edit_cell", "a.ipynb", "write") is None
+    assert await book.remove("rul_1")
 
 
 async def test_code_runs_unasked_only_in_a_notebook_that_was_named_itself(tmp_path: Path) -> None:

@@ -35,9 +35,20 @@ const NOT_INSTALLED =
 export class AgentApi {
   constructor(private readonly settings: ServerConnection.ISettings) {}
 
-  /** The sessions that aren't archived, the latest first. */
-  async sessions(): Promise<readonly Session[]> {
-    return (await this.request<SessionPage>("sessions?state=active&limit=200")).sessions;
+  /** The sessions of a notebook of this server, or of none, that aren't archived; the latest first. */
+  async ofNotebook(notebook_path: string | null): Promise<readonly Session[]> {
+    const wanted = new URLSearchParams({ state: "active", limit: "200", notebook_path: notebook_path ?? "" });
+    return (await this.request<SessionPage>(`sessions?${wanted}`)).sessions;
+  }
+
+  /** A session by its id, null when there is none. */
+  async sessionIfAny(session_id: string): Promise<Session | null> {
+    try {
+      return await this.session(session_id);
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 404) return null;
+      throw error;
+    }
   }
 
   /** A page of them, behind `before`; `query` is looked for in titles and messages. */

@@ -26,42 +26,45 @@ export class SessionChoice {
   private choices: Promise<Map<string, Chosen>> | null = null;
 
   constructor(
-    private readonly api: Pick<AgentApi, "sessions" | "create">,
+    private readonly api: Pick<AgentApi, "ofNotebook" | "sessionIfAny" | "create">,
     private readonly state: Pick<IStateDB, "fetch" | "save"> | null,
     private readonly nearby: Nearby | null = browserStorage(),
     /** Servers may share an origin: each has choices of its own. */
     private readonly server = "",
+    /** The server's root directory: servers of one user may share a state database, with other notebooks. */
+    private readonly root = "",
   ) {}
 
   /** Find or make the session of a notebook. */
   async find(notebook_path: string | null): Promise<Session> {
-    const sessions = await this.api.sessions();
-    const chosen = (await this.load()).get(notebook_path ?? "")?.id;
-    return (
-      sessions.find((session) => session.id === chosen) ??
-      sessions.find((session) => session.notebook_path === notebook_path) ??
-      (await this.api.create({ notebook_path }))
-    );
+    const chosen = (await this.load()).get(this.keyOf(notebook_path))?.id;
+    const session = chosen === undefined ? null : await this.api.sessionIfAny(chosen);
+    if (session !== null && session.archived_at === null) return session;
+    return (await this.api.ofNotebook(notebook_path))[0] ?? (await this.api.create({ notebook_path }));
   }
 
   /** Remember that the user wants this session here. */
   async choose(notebook_path: string | null, session_id: string): Promise<void> {
-    await this.put(notebook_path ?? "", session_id);
+    await this.put(this.keyOf(notebook_path), session_id);
   }
 
   /** Follow a notebook that got another name. */
   async rename(from: string, to: string): Promise<void> {
     const choices = await this.load();
-    const chosen = choices.get(from);
+    const chosen = choices.get(this.keyOf(from));
     if (chosen === undefined) return;
-    choices.delete(from);
-    await this.put(to, chosen.id);
+    choices.delete(this.keyOf(from));
+    await this.put(this.keyOf(to), chosen.id);
   }
 
-  private async put(path: string, id: string): Promise<void> {
+  private keyOf(notebook_path: string | null): string {
+    return `${this.root}:${notebook_path ?? ""}`;
+  }
+
+  private async put(key: string, id: string): Promise<void> {
     const choices = await this.load();
-    choices.delete(path); // the latest choice goes last, so that the oldest are forgotten first
-    choices.set(path, { id, at: Date.now() });
+    choices.delete(key); // the latest choice goes last, so that the oldest are forgotten first
+    choices.set(key, { id, at: Date.now() });
     const latest = Object.fromEntries([...choices].slice(-KEPT));
     try {
       this.nearby?.setItem(this.nearbyKey, JSON.stringify(latest));

@@ -58,8 +58,7 @@ export class AgentSidePanel extends Widget {
     if (this.notebook_path === from) this.notebook_path = to;
     if (this.shownFor === from) this.shownFor = to;
     await this.choice.rename(from, to);
-    const sessions = await this.api.sessions();
-    const moved = sessions.filter((session) => session.notebook_path === from);
+    const moved = await this.api.ofNotebook(from);
     await Promise.all(moved.map((session) => this.api.update(session.id, { notebook_path: to })));
   }
 

@@ -1,13 +1,26 @@
-/** Whether the panel is to be open when the page has loaded: the server's wish, or the address's. */
+/** What the server says to the page that it serves, before anything is asked. */
 import { PageConfig } from "@jupyterlab/coreutils";
 
-/** True for `c.AgentExtension.open_panel = True`, and for an address with `?agent=open`. */
+interface Told {
+  open_panel?: unknown;
+  root?: unknown;
+}
+
+/** Whether the panel is to be open when the page has loaded: for `c.AgentExtension.open_panel = True`, and `?agent=open`. */
 export function opensAtStart(search: string = window.location.search): boolean {
-  if (new URLSearchParams(search).get("agent") === "open") return true;
+  return new URLSearchParams(search).get("agent") === "open" || told().open_panel === true;
+}
+
+/** The folder that the server's notebooks are below; empty where it doesn't say. */
+export function serverRoot(): string {
+  const { root } = told();
+  return typeof root === "string" ? root : "";
+}
+
+function told(): Told {
   try {
-    const option = JSON.parse(PageConfig.getOption("jupyter_agent") || "{}") as { open_panel?: unknown };
-    return option.open_panel === true;
+    return (JSON.parse(PageConfig.getOption("jupyter_agent") || "{}") ?? {}) as Told;
   } catch {
-    return false;
+    return {};
   }
 }

@@ -218,6 +218,7 @@ class AgentExtension(ExtensionApp):
             "static": STATIC,
             "version": __version__,
             "open_panel": self.open_panel,
+            "root": getattr(self._server.contents_manager, "root_dir", ""),
         }
         if untracked is None:
             return

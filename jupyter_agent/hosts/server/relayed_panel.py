@@ -171,7 +171,7 @@ class RelayedPanel:
                 "This panel's session does not exist any more.", hint="Use AgentPanel() without a session_id."
             )
         session = await host.session(wish)
-        if session.notebook_path != notebook:
+        if session.notebook_path != notebook or not await host.library.is_here(session.id):
             raise OtherNotebook(
                 "This session belongs to another notebook.", hint="Use AgentPanel() without a session_id."
             )

@@ -66,8 +66,12 @@ class SessionsHandler(AgentHandler):
         if len(query) > _TITLE_CHARS:
             raise BadRequest(f"q has {_TITLE_CHARS} characters at most.")
         before = self.get_query_argument("before", None)
+        path = self.get_query_argument("notebook_path", None, strip=False)
+        if path is not None and not _is_path(path):
+            raise BadRequest("notebook_path is a path below the server's root, empty for sessions without a notebook.")
         host = await self.engine.host()
-        sessions, has_more = await host.list_sessions(state, query, limit, before)
+        notebook = None if path is None else (path or None,)
+        sessions, has_more = await host.list_sessions(state, query, limit, before, notebook=notebook)
         self.reply({"sessions": [to_plain(session) for session in sessions], "has_more": has_more})
 
     @guarded
