@@ -1,7 +1,12 @@
-"""What all tests share: how hard hypothesis tries."""
+"""What all tests share: how hard hypothesis tries, and that nothing which goes wrong in the background goes unseen."""
 
 from __future__ import annotations
 
+import gc
+import logging
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 _CALM = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
@@ -10,3 +15,41 @@ _CALM = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too
 settings.register_profile("test", deadline=None, derandomize=True, suppress_health_check=_CALM, print_blob=True)
 settings.register_profile("sweep", parent=settings.get_profile("test"), derandomize=False, max_examples=1000)
 settings.load_profile("test")
+
+
+class LoopComplaints(logging.Handler):
+    """What event loops had to say: a task whose exception nobody retrieved, a callback that raised, a task left behind.
+
+    (A coroutine that was never awaited is a warning, and those are errors here anyway.)
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Remember it with its traceback."""
+        self.heard.append(logging.Formatter().format(record))
+
+    def check(self) -> None:
+        """Fail if there was anything since the last time."""
+        heard, self.heard = self.heard, []
+        assert not heard, "\n\n".join(["An event loop complained:", *heard])
+
+
+@pytest.fixture(scope="session")
+def loop_complaints() -> Iterator[LoopComplaints]:
+    """Listen to all event loops, to the end and what only the garbage collector finds."""
+    complaints = LoopComplaints()
+    logging.getLogger("asyncio").addHandler(complaints)
+    yield complaints
+    gc.collect()
+    logging.getLogger("asyncio").removeHandler(complaints)
+    complaints.check()
+
+
+@pytest.fixture(autouse=True)
+def _no_complaints(loop_complaints: LoopComplaints) -> Iterator[None]:
+    """Let nothing that a test leaves running fail in silence."""
+    yield
+    loop_complaints.check()

@@ -28,6 +28,9 @@ ROOT = Path(__file__).parents[2]
 API = "/jupyter-agent/api/v1"
 TOKEN = "secret-token-of-the-test-server"
 BOUND_S = 30.0
+BROKEN = 1006
+"""No close frame came. No socket of ours may end so, unless its server was killed."""
+FORGOTTEN = "was never (awaited|retrieved)|was destroyed but it is pending"
 
 
 def free_port() -> int:
@@ -53,6 +56,7 @@ class RunningServer:
         self.notebooks = directory / "notebooks"
         self.notebooks.mkdir(parents=True, exist_ok=True)
         self.log: list[str] = []
+        self.sockets: list[WebSocket] = []
         self._ready = threading.Event()
         self.base = ""
         enabled = {"jupyter_agent": True, "probe": True} if extensions is None else extensions
@@ -138,14 +142,17 @@ class RunningServer:
         self._reader.join(5)
         assert self.process.stderr is not None
         self.process.stderr.close()
+        broken = [socket.path for socket in self.sockets if socket.close_code == BROKEN]
+        assert not broken or self.process.returncode != 0, f"these sockets broke off without a goodbye: {broken}"
 
     @property
     def tracebacks(self) -> str:
         """What it logged that nobody should have to read."""
         # Kernels and Jupyter Server have tracebacks of their own, e.g. of a kernel that ends in the middle of a
         # cell; ours are those that come through our package.
+        forgotten = [line for line in self.log if re.search(FORGOTTEN, line)]
         found = re.findall(r"Traceback \(most recent call last\):\n(?:(?!\[[A-Z] ).*\n)*", "".join(self.log))
-        return "\n".join(text for text in found if "/jupyter_agent/" in text.replace("\\", "/"))
+        return "\n".join([*(text for text in found if "/jupyter_agent/" in text.replace("\\", "/")), *forgotten])
 
     # -- asking ------------------------------------------------------------------------
 
@@ -197,7 +204,11 @@ class RunningServer:
         """Open a WebSocket; a refusal raises ``HTTPClientError``."""
         headers = (headers or {}) | ({} if token is None else {"Authorization": f"token {token}"})
         url = self.base.replace("http", "ws", 1) + path
-        return WebSocket(await websocket_connect(HTTPRequest(url, headers=headers, connect_timeout=BOUND_S)))
+        request = HTTPRequest(url, headers=headers, connect_timeout=BOUND_S)
+        opened = WebSocket(await websocket_connect(request), path)
+        if path.startswith(API):
+            self.sockets.append(opened)
+        return opened
 
     async def new_session(self, **wish: Any) -> str:
         """Create a session and return its id."""
@@ -236,8 +247,9 @@ class RunningServer:
 class WebSocket:
     """A socket that remembers all it heard."""
 
-    def __init__(self, socket: WebSocketClientConnection) -> None:
+    def __init__(self, socket: WebSocketClientConnection, path: str) -> None:
         self.socket = socket
+        self.path = path
         self.heard: list[Json] = []
         self.listeners: list[Callable[[Json], object]] = []
         self.close_code: int | None = None
@@ -251,7 +263,7 @@ class WebSocket:
                 for listen in list(self.listeners):
                     listen(self.heard[-1])
                 self._news.notify_all()
-        self.close_code = self.socket.close_code or 1006
+        self.close_code = self.socket.close_code or BROKEN
         async with self._news:
             self._news.notify_all()
 
@@ -296,7 +308,8 @@ class WebSocket:
         return self.close_code
 
     async def close(self) -> None:
-        self.socket.close()
+        # The other end says the same code when it has read it: then the close was a clean one, on both ends.
+        self.socket.close(1000)
         await self.closed()
 
 

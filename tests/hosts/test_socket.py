@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -80,6 +81,19 @@ async def test_a_deleted_session_says_so_and_closes(server: RunningServer) -> No
         await server.ask("DELETE", f"{API}/sessions/{session_id}")
         await view.event("session.deleted")
         assert await view.closed() == 4404
+
+
+async def test_a_server_that_stops_says_goodbye_on_every_socket(tmp_path: Path) -> None:
+    stopping = RunningServer(tmp_path / "server")
+    session_id = await stopping.new_session()
+    paths = (f"{API}/sessions/{session_id}/connect", f"{API}/connect", f"{API}/notebooks")
+    sockets = [await stopping.connect(path) for path in paths]
+    await sockets[1].event("sessions")
+    await asyncio.to_thread(stopping.stop)
+    assert [await socket.closed() for socket in sockets] == [1001] * 3
+    for socket in sockets:
+        await socket.close()
+    assert stopping.tracebacks == ""
 
 
 @pytest.mark.parametrize("session_id", [NOBODY, "ses_0", "..%2F..%2Fetc"])

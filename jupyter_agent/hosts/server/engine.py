@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ... import __version__
 from ...errors import AgentError
@@ -31,6 +31,15 @@ _KEY_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 _KEY_HEADER = re.compile("auth|key|token|secret|cookie", re.IGNORECASE)
 _SHORTEST_SECRET = 8
 """Redacting a shorter "key" would blank out ordinary text."""
+CLOSE_GOING = 1001
+
+
+class Socket(Protocol):
+    """A page's open socket."""
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Say goodbye."""
+        ...
 
 
 class Engine:
@@ -56,6 +65,7 @@ class Engine:
         self._links: KernelLinks | None = None
         self._host: SessionHost | None = None
         self._workspace: JupyterWorkspace | None = None
+        self.sockets: set[Socket] = set()
         self._building = asyncio.Lock()
         self._closed = False
 
@@ -175,11 +185,14 @@ class Engine:
         return [value for value in values if value and len(value) >= _SHORTEST_SECRET]
 
     async def close(self) -> None:
-        """Let the sessions commit, then close connections; in this order, so that nothing is lost."""
+        """Let the sessions commit, say goodbye, close connections; in this order, so that nothing is lost."""
         self._closed = True
         async with self._building:
             if self._host is not None:
                 await self._host.close()
+            for socket in list(self.sockets):
+                # Else pages see a line that broke, and cannot tell a restart from a bad network.
+                socket.close(CLOSE_GOING, "The server is stopping.")
             if self._workspace is not None:
                 await self._workspace.close()
         if self._links is not None:

@@ -55,6 +55,16 @@ class AgentSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyright:
     def set_default_headers(self) -> None:
         """A socket's handshake carries none of a page's headers."""
 
+    def open(self, *args: str, **kwargs: str) -> Any:
+        """Be known to whoever stops the server. Returns None, or what is to be awaited."""
+        super().open(*args, **kwargs)
+        self.engine.sockets.add(self)
+
+    def on_close(self) -> None:
+        """Be forgotten."""
+        self.engine.sockets.discard(self)
+        super().on_close()
+
     @property
     def user_name(self) -> str:
         """Who is at the other end."""
