@@ -48,9 +48,9 @@ class HandClock:
         return sorted(call.when_ms - self._now for call in self._calls if not call.over)
 
     def move(self, by_ms: int) -> None:
-        """Let time pass, backwards too; whatever is due by then is called."""
+        """Let time pass; whatever is due by then is called. After a step back all are, and look anew."""
         self._now += by_ms
         for call in sorted(self._calls, key=lambda call: call.when_ms):
-            if call.when_ms <= self._now:
+            if call.when_ms <= self._now or by_ms < 0:
                 call.ring()
         self._calls = [call for call in self._calls if not call.over]

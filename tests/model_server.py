@@ -363,6 +363,10 @@ class ModelServer:
         self.pace = Pace()
         """How fast replies go that do not say it themselves."""
         self.plain_reply = "A scripted title"
+        self.plain_stop = "end_turn"
+        """Why it stops there."""
+        self.plain_error: HttpError | None = None
+        """Answered instead."""
         self.plain_gate: Gate | None = None
         """Holds back what is answered without a stream."""
         self.default: Answer | None = None
@@ -548,8 +552,11 @@ class ModelServer:
     async def _answer_plainly(self, writer: asyncio.StreamWriter, request: Request) -> None:
         if self.plain_gate is not None:
             await self.plain_gate._pass()
+        if self.plain_error is not None:
+            await _send_error(writer, self.plain_error, request.request_id)
+            return
         content = [{"type": "text", "text": self.plain_reply}]
-        message = _message(request, content, "end_turn", self._usage(request) | {"output_tokens": 4})
+        message = _message(request, content, self.plain_stop, self._usage(request) | {"output_tokens": 4})
         await _send_json(writer, 200, message, {"request-id": request.request_id})
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:

@@ -27,6 +27,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..errors import ModelError
 from ..settings import Settings
 from . import faults
 from .choose import sends_a_key
@@ -162,6 +163,8 @@ class ClaudeModel:
                 raise _Failed(self._classify(sdk, error, Reading(), request.model)) from error
         except _Failed as failed:
             raise failed.fault.error from failed
+        if message.stop_reason == "refusal":
+            raise ModelError("Claude does not answer this.", code="refused")
         return "".join(str(block.text) for block in message.content if block.type == "text")
 
     # -- one attempt ---------------------------------------------------------------

@@ -6,6 +6,8 @@
                                 ▲                                                          │
                                 └── set anew by whoever was rung, or by what it did ◄──────┘
 
+A clock that was wrong leaves alarms in a far future: when it goes back, ``went_back`` is told.
+
 Names are session ids, or the server's own chores. What is kept here is a
 copy: a session's alarms are rows of its database, mirrored in the index.
 """
@@ -16,13 +18,18 @@ from collections.abc import Callable
 
 from .clock import Clock, Handle
 
+_WRONG_MS = 3_600_000
+"""A clock that is put right by less changes nothing that matters."""
+
 
 class Alarms:
     """See the module. All methods belong to one event loop."""
 
-    def __init__(self, clock: Clock, ring: Callable[[str], None]) -> None:
+    def __init__(self, clock: Clock, ring: Callable[[str], None], went_back: Callable[[], None] = lambda: None) -> None:
         self.clock = clock
         self._ring = ring
+        self._went_back = went_back
+        self._latest = clock.now_ms()
         self._due: dict[str, int] = {}
         self._armed: tuple[int, Handle] | None = None
         self._closed = False
@@ -60,6 +67,9 @@ class Alarms:
     def _fire(self) -> None:
         self._armed = None
         now = self.clock.now_ms()
+        if now < self._latest - _WRONG_MS:
+            self._went_back()
+        self._latest = now
         over = sorted((due_at, name) for name, due_at in self._due.items() if due_at <= now)
         for _, name in over:
             del self._due[name]

@@ -80,7 +80,7 @@ class SessionHost:
         self._services = Services(
             settings=settings, workspace=workspace, model=model, toolbox=toolbox, server=self.server, rules=self.rules
         )
-        self.alarms = Alarms(clock or WallClock(), self._ring)
+        self.alarms = Alarms(clock or WallClock(), self._ring, self._clock_went_back)
         self._rooms: dict[str, Room] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._few = asyncio.Semaphore(settings.wake_at_once)
@@ -119,6 +119,9 @@ class SessionHost:
         for session_id, due_at in (await self.library.listing.ask(lambda index: index.alarms())).items():
             if self.alarms.due(session_id) is None:
                 self.alarms.set(session_id, due_at)
+
+    def _clock_went_back(self) -> None:
+        self._spawn(self.housekeeping.start())
 
     def _ring(self, session_id: str) -> None:
         run = self.housekeeping.run if self.housekeeping.owns(session_id) else self._run_due

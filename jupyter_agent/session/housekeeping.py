@@ -69,6 +69,8 @@ class Housekeeping:
         index = self._host.library.listing
         async with self._one_at_a_time:
             last = (await index.ask(lambda index: index.chores())).get(name, 0)
+            if last > now:
+                last = 0  # Written while the clock was wrong.
             try:
                 await self._chores[name](now, last)
             except AgentError as error:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from .actor import SessionActor
     from .state import State
 
-_PATIENCE_S = 10.0
+PATIENCE_S = 10.0
+"""How long a name may take to come."""
 _MOST_TRIES = 3
 
 
@@ -60,5 +61,5 @@ async def _suggestion(actor: SessionActor) -> str | None:
     said = [text for _, text in await actor.journal.read(lambda store: transcript.texts(store.db.conn))]
     if len(said) < 2:
         return None
-    async with asyncio.timeout(_PATIENCE_S):
+    async with asyncio.timeout(PATIENCE_S):
         return await suggest(actor.services.model, actor.ledger().model, said[0], said[1])

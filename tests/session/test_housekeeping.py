@@ -88,6 +88,34 @@ async def test_what_is_archived_for_long_is_deleted_and_leaves_the_trash_in_time
         assert list((tmp_path / "data" / "trash").iterdir()) == []
 
 
+async def test_a_clock_that_was_years_ahead_deletes_nothing_and_does_not_end_the_chores(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    clock = HandClock()
+    async with hosting(model_server, tmp_path, clock=clock, archive_after_days=14.0, purge_after_days=30.0) as host:
+        await started(host, clock)
+        await host.create(title="Old")
+        gone = await host.create(title="Deleted")
+        await pass_days(host, clock, 1000, "archive", "purge", "trash")
+        await until_listed(host, "archived", {"Old", "Deleted"})
+        await host.delete(gone.id)
+        clock.move(-1000 * DAY_MS)
+        await host.create(title="New")
+        await until(lambda: (host.alarms.due("chore:archive") or 0) < clock.now_ms() + DAY_MS)
+        for _ in range(16):
+            clock.move(DAY_MS)
+            await until(lambda: (host.alarms.due("chore:archive") or 0) > clock.now_ms())
+        await until_listed(host, "archived", {"Old", "New"})
+        assert (await host.undelete(gone.id)).title == "Deleted"
+
+
+async def until_listed(host: SessionHost, state: Any, titles: set[str]) -> None:
+    """Wait until the list holds these and no others."""
+    async with asyncio.timeout(20):
+        while set(await listed(host, state)) != titles:
+            pass
+
+
 async def test_a_session_that_changed_is_snapped_once_a_day_and_for_so_many_days(
     model_server: ModelServer, tmp_path: Path
 ) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -183,3 +185,49 @@ async def test_switching_to_plan_from_outside_denies_what_waits_to_write(
             await host.update(session.id, {"mode": "plan"}, by="me")
             await view.event("approval.resolved", decision="deny", by="me", road="rest")
             await view.event("turn.ended", outcome="completed")
+
+
+async def test_an_sqlite_without_full_text_searches_by_likeness_and_the_list_moves_between_the_two(
+    model_server: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no(_option: str) -> int:
+        return 0
+
+    def without_full_text(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        conn: sqlite3.Connection = really_connect(*args, **kwargs)
+        conn.create_function("sqlite_compileoption_used", 1, no)
+        return conn
+
+    async def searched(host: SessionHost) -> None:
+        assert await found(host, "pineappl") == [session.id]
+        assert await found(host, "PINEAPPLE upside") == [session.id]
+        assert await found(host, "100%") == [session.id]
+        assert await found(host, "10_%") == []
+        assert await found(host, "banana") == []
+
+    model_server.script([Reply(Text("Turn the pineapple upside down. It is 100% safe."))])
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await view.say("how?")
+            await view.event("turn.ended")
+        await until(lambda: host.awake(session.id) is None)
+        await searched(host)
+    really_connect = sqlite3.connect
+    with monkeypatch.context() as poor:
+        poor.setattr(sqlite3, "connect", without_full_text)
+        async with hosting(model_server, tmp_path) as host:
+            await searched(host)
+            async with viewing(host, session.id) as view:
+                model_server.script([Reply(Text("With syrup."))])
+                await view.say("and then?")
+                await view.event("turn.ended")
+            await until(lambda: host.awake(session.id) is None)
+            assert await found(host, "syrup") == [session.id]
+            await host.delete(session.id)
+            assert await found(host, "syrup") == []
+            await host.undelete(session.id)
+            assert await found(host, "syrup") == [session.id]
+    async with hosting(model_server, tmp_path) as host:
+        await searched(host)
+        assert await found(host, "syrup") == [session.id]

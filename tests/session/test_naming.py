@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from jupyter_agent.agent.demo import demo_model
 from jupyter_agent.agent.titling import cleaned, suggest
+from jupyter_agent.session import naming
 from jupyter_agent.settings import Settings
-from tests.model_server import Gate, ModelServer, Reply, Text
+from tests.model_server import Gate, HttpError, ModelServer, Reply, Text
 from tests.session.test_host import hosting, until, viewing
 
 
@@ -62,6 +65,58 @@ async def test_a_session_that_could_not_be_named_keeps_its_first_words(
             await view.event("turn.ended")
         await until(lambda: host.awake(session.id) is None)
         assert (await host.session(session.id)).title == "first words"
+
+
+@pytest.mark.parametrize("how", ["refuses", "is out of reach"])
+async def test_a_model_that_gives_no_name_is_not_heard_of(how: str, model_server: ModelServer, tmp_path: Path) -> None:
+    model_server.script([Reply(Text("Yes."))])
+    if how == "refuses":
+        model_server.plain_reply, model_server.plain_stop = "I cannot name this", "refusal"
+    else:
+        model_server.plain_error = HttpError(529, "overloaded_error", "Overloaded")
+    async with hosting(model_server, tmp_path, auto_title=True) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await view.say("first words")
+            await view.event("turn.ended", outcome="completed")
+            await until(lambda: host.awake(session.id) is None)
+            assert (await host.session(session.id)).title == "first words"
+            assert view.of("notice", "error") == []
+    assert len([request for request in model_server.requests if not request.body.get("stream")]) == 1
+
+
+async def test_a_name_that_does_not_come_is_not_waited_for(
+    model_server: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(naming, "PATIENCE_S", 0.2)
+    model_server.script([Reply(Text("Yes."))])
+    model_server.plain_gate = gate = Gate()
+    async with hosting(model_server, tmp_path, auto_title=True) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await view.say("first words")
+            await view.event("turn.ended")
+            await gate.until_reached()
+            await until(lambda: host.awake(session.id) is None)
+        assert (await host.session(session.id)).title == "first words"
+    gate.open()
+
+
+async def test_a_title_that_the_user_gave_while_the_model_thought_of_one_stays(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    model_server.script([Reply(Text("Yes."))])
+    model_server.plain_gate = gate = Gate()
+    async with hosting(model_server, tmp_path, auto_title=True) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await view.say("first words")
+            await view.event("turn.ended")
+            await gate.until_reached()
+            await view.ask("session.set", title="My own")
+            gate.open()
+            await until(lambda: host.awake(session.id) is None)
+        assert (await host.session(session.id)).title == "My own"
 
 
 async def test_a_server_that_ends_waits_for_no_name_and_the_next_one_asks_again(
