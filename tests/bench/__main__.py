@@ -6,7 +6,8 @@
     steady    each token at 50 a second                          start    with the extension and without
     flood     2,000 tokens at 500 a second, both surfaces        growth   a session of 10, 1,000, 10,000 messages
     crowd     10,000 sessions and their list, a session of 2,000 calls, waking by the actor
-    sleep     waking, idle sessions under open sockets, panels that come back after a restart
+    sleep     waking, idle sessions under open sockets
+    return    a hundred panels come back after their server died
 
 Slowness is a number here, never a failure: the exit code says only whether it ran.
 """
@@ -20,11 +21,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from . import commits, crowds, growth, sleepers, starts, streams
+from . import commits, crowds, growth, returns, sleepers, starts, streams
 from .figures import Figure, machine, table, write
 
 STREAMS = ("latency", "steady", "flood")
-PARTS = (*STREAMS, "commit", "growth", "crowd", "sleep", "start")
+PARTS = (*STREAMS, "commit", "growth", "crowd", "sleep", "return", "start")
 REPORT = Path(__file__).parents[1] / "artifacts" / "bench.json"
 
 
@@ -44,6 +45,8 @@ async def run(parts: list[str], folder: Path, figures: list[Figure]) -> None:
         figures += await crowds.measure(folder / "crowd", say)
     if "sleep" in parts:
         figures += await sleepers.measure(folder / "sleepers", say)
+    if "return" in parts:
+        figures += await returns.measure(folder / "returns", say)
     if "start" in parts:
         figures += await starts.measure(folder / "starts", say)
     if wanted := [part for part in STREAMS if part in parts]:

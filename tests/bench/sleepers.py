@@ -1,17 +1,8 @@
-"""What sleep costs, and waking; and how a hundred panels come back after a restart.
-
-The idle sessions stand under open sockets of a real server. Who waits how long
-after a restart is decided by the panel's own backoff, in Node.
-"""
+"""What sleep costs, and waking. The idle sessions stand under open sockets of a real server."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -21,19 +12,12 @@ import psutil
 
 from tests.hosts.running_server import RunningServer, WebSocket
 
-from .figures import Figure, percentile, spread
+from .figures import Figure, spread
 
 IDLE = 200
 WAKES = 40
-CLIENTS = 100
 WATCH_S = 10.0
 IDLE_S = 0.5
-DOWN_S = 3.0
-"""How long the server of the restart is away."""
-JS = Path(__file__).parents[2] / "js"
-NODE = Path(
-    shutil.which("node", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])) or "node"
-)
 
 Say = Callable[[str], None]
 
@@ -48,8 +32,7 @@ async def measure(folder: Path, say: Say) -> list[Figure]:
         figures.append(await _wake(server))
     finally:
         await asyncio.to_thread(server.stop)
-    say(f"{CLIENTS} panels come back after {DOWN_S} s")
-    return [*figures, *_rush(folder)]
+    return figures
 
 
 async def _look(view: WebSocket) -> None:
@@ -91,31 +74,3 @@ async def _wake(server: RunningServer) -> Figure:
             await _look(view)
             took.append(1000 * (time.perf_counter() - begun))
     return Figure(part="sleep", name="asleep → caught up, over a socket", unit="ms", goal=20, **spread(took))
-
-
-def _rush(folder: Path) -> list[Figure]:
-    """Draw when each panel's first successful try comes, after the server is back."""
-    folder.mkdir(parents=True, exist_ok=True)
-    out = folder / "backoff.mjs"
-    wish = {"entryPoints": ["src/connections/backoff.ts"], "outfile": str(out), "bundle": True, "format": "esm"}
-    subprocess.run([NODE, "-e", f"require('esbuild').buildSync({json.dumps(wish)})"], cwd=JS, check=True)
-    draw = (
-        f"import {{ Backoff }} from {json.dumps(out.as_uri())};"
-        f"const back = () => {{ const b = new Backoff(); let at = 0;"
-        f" while (at < {DOWN_S * 1000}) at += b.next(); return at - {DOWN_S * 1000}; }};"
-        f"console.log(JSON.stringify(Array.from({{ length: {CLIENTS} }}, back)));"
-    )
-    script = folder / "draw.mjs"
-    script.write_text(draw, encoding="utf-8")
-    printed = subprocess.run([NODE, script], check=True, capture_output=True, text=True).stdout
-    late: list[float] = json.loads(printed)
-    seconds = [sum(second <= at / 1000 < second + 1 for at in late) for second in range(10)]
-    rush = max(sum(start <= at < start + 100 for at in late) for start in late)
-    histogram = {f"{second} s": float(count) for second, count in enumerate(seconds) if count}
-    return [
-        Figure(
-            part="sleep", name=f"{CLIENTS} panels back after a restart", unit="ms", value=percentile(late, 50),
-            samples=CLIENTS, detail={"p95": percentile(late, 95), **histogram},
-        ),
-        Figure(part="sleep", name="… at most within 100 ms", unit="", value=float(rush), goal=CLIENTS / 4),
-    ]  # fmt: skip

@@ -28,6 +28,15 @@ NODE = Path(
 )
 
 
+def bundle(name: str, folder: Path) -> Path:
+    """Build ``js/test/<name>.ts`` for Node, with the panel's client in it."""
+    out = folder / f"{name}.mjs"
+    wish = {"entryPoints": [f"test/{name}.ts"], "outfile": str(out), "bundle": True, "format": "esm"}
+    build = f"require('esbuild').buildSync({json.dumps({**wish, 'platform': 'node', 'logLevel': 'error'})})"
+    subprocess.run([NODE, "-e", build], cwd=JS, check=True)
+    return out
+
+
 class Node:
     """The process in which the panel's clients live."""
 
@@ -45,11 +54,7 @@ class Node:
     @staticmethod
     def bundle(folder: Path) -> Path:
         """Build what runs there."""
-        out = folder / "storm.mjs"
-        wish = {"entryPoints": ["test/storm.ts"], "outfile": str(out), "bundle": True, "format": "esm"}
-        build = f"require('esbuild').buildSync({json.dumps({**wish, 'platform': 'node', 'logLevel': 'error'})})"
-        subprocess.run([NODE, "-e", build], cwd=JS, check=True)
-        return out
+        return bundle("storm", folder)
 
     def order(self, name: str, **order: Any) -> None:
         """Have a client do something at the next ``step``."""
