@@ -13,8 +13,12 @@ _SESSION_ID = re.compile(r"ses_[a-z0-9]{16,32}")
 
 
 def new_id(prefix: Prefix) -> str:
-    """Return a fresh id, ``<prefix>_`` and twenty random hex digits."""
-    return f"{prefix}_{secrets.token_hex(10)}"
+    """Return a fresh id, ``<prefix>_`` and twenty hex digits: eight for the second, twelve random ones.
+
+    Ids of one time stand together in a database's indexes, so that a long session's newest rows cost as little to
+    write and to find as a short one's. Nothing is ordered by them.
+    """
+    return f"{prefix}_{int(time.time()) & 0xFFFFFFFF:08x}{secrets.token_hex(6)}"
 
 
 def is_session_id(text: str) -> bool:

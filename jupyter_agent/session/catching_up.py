@@ -71,5 +71,6 @@ async def _replay(journal: Reads, settings: Settings, command: Subscribe) -> lis
             since,
             limit=settings.replay_events,
             limit_bytes=settings.replay_bytes,
+            message_bytes=settings.message_room,
         )
     )

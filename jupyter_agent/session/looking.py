@@ -47,8 +47,8 @@ class Onlooker:
 
     async def facts(self) -> Session:
         """Return the session's facts."""
-        snap = await self.read(lambda store: reading.snapshot(store.db.conn, page=1, page_bytes=0))
-        return codec.decode_session(snap["session"])
+        known = await self.read(lambda store: reading.facts(store.db.conn))
+        return codec.decode_session(known["session"])
 
 
 async def answer(

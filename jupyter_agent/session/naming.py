@@ -58,7 +58,7 @@ async def name(actor: SessionActor) -> None:
 
 async def _suggestion(actor: SessionActor) -> str | None:
     await actor.journal.committed()
-    said = [text for _, text in await actor.journal.read(lambda store: transcript.texts(store.db.conn))]
+    said = [text for _, text in await actor.journal.read(lambda store: transcript.texts(store.db.conn, limit=2))]
     if len(said) < 2:
         return None
     async with asyncio.timeout(PATIENCE_S):

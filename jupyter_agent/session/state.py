@@ -145,19 +145,19 @@ class State:
     @classmethod
     def of(cls, loaded: Loaded) -> State:
         """Return the state that the database describes."""
-        snap = loaded.snapshot
+        known = loaded.facts
         state = cls(
             ep=loaded.ep,
             seq=loaded.seq,
-            session=codec.decode_session(snap["session"]),
-            queue=[codec.decode_queue_item(item) for item in snap["queue"]],
-            paused=snap["paused"],
+            session=codec.decode_session(known["session"]),
+            queue=[codec.decode_queue_item(item) for item in known["queue"]],
+            paused=known["paused"],
             queue_rev=loaded.queue_rev,
             head=loaded.head,
             titled_by=loaded.titled_by,
-            approvals={a["id"]: codec.decode_approval(a) for a in snap["approvals"]},
-            tasks={t["id"]: codec.decode_task(t) for t in snap["tasks"]},
-            last_outcome=codec.decode_outcome(snap["last_outcome"]) if snap["last_outcome"] else None,
+            approvals={a["id"]: codec.decode_approval(a) for a in known["approvals"]},
+            tasks={t["id"]: codec.decode_task(t) for t in known["tasks"]},
+            last_outcome=codec.decode_outcome(known["last_outcome"]) if known["last_outcome"] else None,
             grants=set(loaded.grants),
             prefix=loaded.prefix,
             last_looked=loaded.last_looked,
@@ -171,14 +171,14 @@ class State:
             repair_level=loaded.repair_level,
             seen_at=loaded.seen_at,
         )
-        if snap["turn"] is not None:
+        if known["turn"] is not None:
             state.load_turn(loaded)
         return state
 
     def load_turn(self, loaded: Loaded) -> None:
         """Take up the live turn."""
-        self.turn = codec.decode_turn(loaded.snapshot["turn"])
-        message = codec.decode_message(loaded.snapshot["messages"][0])
+        self.turn = codec.decode_turn(loaded.facts["turn"])
+        message = codec.decode_message(loaded.message)
         self.message = replace(message, parts=[])
         for part in message.parts:
             self._open_part(part)

@@ -283,7 +283,7 @@ class SessionIndex:
         try:
             db = connect(self._dir / session_id / DB_NAME, read_only=True)
             try:
-                facts = reading.snapshot(db.conn, page=1, page_bytes=0)["session"]
+                facts = reading.facts(db.conn)["session"]
                 due_at = reading.next_due(db.conn)
                 root = reading.meta(db.conn, "root")
                 said = transcript.texts(db.conn)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .blobs import Blobs
 from .history import body_of
-from .reading import epoch, meta, only_looked, snapshot
+from .reading import epoch, facts, meta, only_looked
 from .transcript import Wire, messages_where
 from .writes import Call, Job, Permission
 
@@ -29,7 +29,10 @@ class Loaded:
 
     ep: str
     seq: int
-    snapshot: Wire
+    facts: Wire
+    """As ``reading.facts`` has them."""
+    message: Wire | None
+    """What the live turn writes now."""
     message_ids: list[str]
     """What the live turn has written; more than one message when it was steered."""
     step: Step | None
@@ -72,12 +75,9 @@ class Loaded:
 
 def load(conn: sqlite3.Connection, blobs: Blobs) -> Loaded:
     """Read what a session is in the middle of. Raises ``StoreDamaged``."""
-    snap = snapshot(conn, page=1, page_bytes=0)
-    turn = snap["turn"]
-    message_ids: list[str] = []
-    if turn is not None:
-        message_ids = _turn_messages(conn, turn)
-        snap["messages"] = messages_where(conn, "WHERE m.id=?", (message_ids[-1],))
+    known = facts(conn)
+    turn = known["turn"]
+    message_ids = _turn_messages(conn, turn) if turn else []
     queue = meta(conn, "queue", {"rev": 0})
     step = _last_step(conn, turn["id"]) if turn else None
     counts = conn.execute("SELECT interrupted, cuts FROM turns WHERE live = 1").fetchone() or (0, 0)
@@ -85,8 +85,9 @@ def load(conn: sqlite3.Connection, blobs: Blobs) -> Loaded:
     progress_at = _progress_at(conn, turn) if turn else 0
     return Loaded(
         ep=epoch(conn),
-        seq=snap["as_of"],
-        snapshot=snap,
+        seq=known["as_of"],
+        facts=known,
+        message=messages_where(conn, "WHERE m.id=?", (message_ids[-1],))[0] if turn else None,
         message_ids=message_ids,
         step=step,
         step_parts=_step_parts(conn, turn["id"]) if turn else [],
@@ -105,7 +106,7 @@ def load(conn: sqlite3.Connection, blobs: Blobs) -> Loaded:
         grants=meta(conn, "grants") or [],
         permissions=_permissions(conn, turn["id"]) if turn else {},
         prefix=meta(conn, "prefix"),
-        last_looked=snap["last_outcome"] is not None and only_looked(conn, snap["last_outcome"]["turn"]),
+        last_looked=known["last_outcome"] is not None and only_looked(conn, known["last_outcome"]["turn"]),
         left_plan=meta(conn, "left_plan"),
         mixed_turn=meta(conn, "mixed_turn"),
         held_turn=meta(conn, "held_turn"),
@@ -128,9 +129,9 @@ def _last_step(conn: sqlite3.Connection, turn_id: str) -> Step | None:
 def _newest_step(conn: sqlite3.Connection, turn_id: str, *, ord_: int) -> int:
     """Return the newest step with an answer (0) or its results (1) in the API's history, 0 when there is none."""
     row = conn.execute(
-        "SELECT coalesce(max(step), 0) FROM api_blocks WHERE turn_id=? AND ord=?", (turn_id, ord_)
+        "SELECT step FROM api_blocks WHERE turn_id=? AND ord=? ORDER BY step DESC LIMIT 1", (turn_id, ord_)
     ).fetchone()
-    return int(row[0])
+    return int(row[0]) if row else 0
 
 
 def _turn_messages(conn: sqlite3.Connection, turn: Wire) -> list[str]:

@@ -38,26 +38,42 @@ def snapshot(conn: sqlite3.Connection, *, page: int, page_bytes: int, message_by
     try:
         newest = page_of(conn, before=None, limit=page, limit_bytes=page_bytes, message_bytes=message_bytes)
         messages, before = newest or NOTHING
-        turn = live_turn(conn)
-        snap: Wire = {
-            "as_of": last_seq(conn),
-            "session": session(conn),
-            "messages": messages,
-            "page": {"before": before, "has_more": before is not None},
-            "turn": turn,
-            "queue": [json.loads(row[0]) for row in conn.execute("SELECT data FROM queue ORDER BY pos")],
-            "paused": meta(conn, "queue", {"paused": False})["paused"],
-            "approvals": [
-                json.loads(row[0])
-                for row in conn.execute("SELECT data FROM approvals WHERE state='open' ORDER BY rowid")
-            ],
-            "tasks": list(_tasks(conn)),
-            "last_outcome": meta(conn, "last_outcome"),
-        }
+        known = _facts(conn)
     finally:
         conn.execute("COMMIT")
-    snap["session"]["status"] = status_of(snap)
-    return snap
+    return {**known, "messages": messages, "page": {"before": before, "has_more": before is not None}}
+
+
+def facts(conn: sqlite3.Connection) -> Wire:
+    """Return what a snapshot says besides its messages."""
+    conn.execute("BEGIN")
+    try:
+        return _facts(conn)
+    finally:
+        conn.execute("COMMIT")
+
+
+def _facts(conn: sqlite3.Connection) -> Wire:
+    turn, outcome = live_turn(conn), meta(conn, "last_outcome")
+    known = session(conn)
+    written = [{"id": turn["message_id"], "parts": _first_part(conn, turn["message_id"])}] if turn else []
+    known["status"] = status_of({"turn": turn, "last_outcome": outcome, "messages": written})
+    return {
+        "as_of": last_seq(conn),
+        "session": known,
+        "turn": turn,
+        "queue": [json.loads(row[0]) for row in conn.execute("SELECT data FROM queue ORDER BY pos")],
+        "paused": meta(conn, "queue", {"paused": False})["paused"],
+        "approvals": [
+            json.loads(row[0]) for row in conn.execute("SELECT data FROM approvals WHERE state='open' ORDER BY rowid")
+        ],
+        "tasks": list(_tasks(conn)),
+        "last_outcome": outcome,
+    }
+
+
+def _first_part(conn: sqlite3.Connection, message_id: str) -> list[Any]:
+    return conn.execute("SELECT id FROM parts WHERE message_id=? LIMIT 1", (message_id,)).fetchall()
 
 
 def session(conn: sqlite3.Connection) -> Wire:

@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from ..protocol.commands import Cursor
 from ..protocol.plain import utf16_len
 from .reading import epoch, last_seq, live_turn, meta
-from .transcript import Wire, deltas, messages_where, stored_part
+from .transcript import NO_LIMIT, Wire, deltas, messages_where, stored_part
 
 
-def replay(conn: sqlite3.Connection, since: Cursor, *, limit: int, limit_bytes: int) -> list[Wire] | None:
+def replay(
+    conn: sqlite3.Connection, since: Cursor, *, limit: int, limit_bytes: int, message_bytes: int = NO_LIMIT
+) -> list[Wire] | None:
     """Return the events after ``since``, neighbouring deltas as one; None when a snapshot is cheaper.
 
     ``covers`` stands where one event answers for many. None as well when the cursor
     belongs to another epoch, is ahead of the log, is older than what the log still has, or was
-    given out before the tables were migrated.
+    given out before the tables were migrated. Of a message come the newest parts, as in a frame.
     """
     conn.execute("BEGIN")
     try:
@@ -28,7 +30,7 @@ def replay(conn: sqlite3.Connection, since: Cursor, *, limit: int, limit_bytes: 
             return None
         if since.seq <= meta(conn, "migrated_seq", -1):
             return None
-        events = [_rehydrate(conn, *row) for row in conn.execute(
+        events = [_rehydrate(conn, *row, message_bytes=message_bytes) for row in conn.execute(
             "SELECT seq, ts, turn_id, type, body FROM events WHERE seq > ? ORDER BY seq", (since.seq,)
         )]  # fmt: skip
         live = live_turn(conn)
@@ -52,12 +54,14 @@ def _oldest(conn: sqlite3.Connection) -> int:
     return int(row[0]) if row else 1 << 62
 
 
-def _rehydrate(conn: sqlite3.Connection, seq: int, ts: int, turn: str | None, kind: str, body: str) -> Wire:
+def _rehydrate(
+    conn: sqlite3.Connection, seq: int, ts: int, turn: str | None, kind: str, body: str, *, message_bytes: int
+) -> Wire:
     d = json.loads(body)
     if "ref" in d:
         match kind:
             case "message.updated" | "message.added":
-                d = {"message": messages_where(conn, "WHERE m.id=?", (d["ref"],))[0]}
+                d = {"message": messages_where(conn, "WHERE m.id=?", (d["ref"],), message_bytes=message_bytes)[0]}
             case "part.done":
                 d = {"message_id": d["message_id"], "part": stored_part(conn, d["ref"])}
             case _:

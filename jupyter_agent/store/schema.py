@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 APPLICATION_ID = 0x4A414750  # "JAGP"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 session_migrations = Migrations("jupyter_agent.session")
 index_migrations = Migrations("jupyter_agent.index")
@@ -128,6 +128,18 @@ def m002_durability(db: Database) -> None:
         CREATE INDEX idx_jobs_due ON jobs(due_at);
         CREATE INDEX idx_messages_turn ON messages(turn_id);
         CREATE INDEX idx_commands_created ON commands(created_at)
+        """,
+    )
+
+
+@session_migrations()
+def m003_what_is_asked_at_opening(db: Database) -> None:
+    """Find the branch's newest messages, and the open questions, without walking over the others."""
+    _run(
+        db,
+        """
+        CREATE INDEX idx_messages_branch ON messages(ord) WHERE removed = 0;
+        CREATE INDEX idx_approvals_open ON approvals(state) WHERE state = 'open'
         """,
     )
 

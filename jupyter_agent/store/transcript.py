@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..protocol.cut import cursor_of, fit_message, marked
 from .blobs import Blobs
@@ -27,10 +27,9 @@ class Page(NamedTuple):
 
 
 NOTHING = Page([], None)
-
-
 _ENVELOPE_BYTES = 512
 """What a message takes besides its parts."""
+_HEAD = "m.id, m.role, m.status, m.turn_id, m.parent_id, m.created_at, m.meta"
 
 
 def page_of(
@@ -39,34 +38,29 @@ def page_of(
     """Return what comes before a message, or before a part; None for an unknown cursor.
 
     A message with more than ``message_bytes`` of parts comes with the newest of them, and is the page's oldest.
+    However long the session, and however long a message, what is not shown is not read.
     """
     place = _place(conn, before)
     if place is None:
         return None
     top, idx = place
+    # The index by ``ord`` has the branch's messages alone: what was cleared away is not walked over.
     rows = conn.execute(
-        "SELECT m.id, coalesce((SELECT sum(length(p.data)) FROM parts p WHERE p.message_id = m.id), 0),"
-        " length(m.meta) FROM messages m WHERE m.removed=0 AND m.ord < ? ORDER BY m.ord DESC LIMIT ?",
-        (top, limit + 1),
+        f"SELECT {_HEAD} FROM messages m WHERE m.removed=0 AND m.ord < ? ORDER BY m.ord DESC LIMIT ?", (top, limit + 1)
     ).fetchall()
-    ids: list[str] = []
+    newest_first: list[Wire] = []
     size = 0
-    for message_id, length, meta in rows[:limit]:
-        size += min(length, message_bytes) + meta + _ENVELOPE_BYTES
-        if ids and size > limit_bytes:
+    for row in rows[:limit]:
+        found = _filled(conn, _headed(row), below=idx, message_bytes=message_bytes)
+        idx = None
+        size += min(found.bytes, message_bytes) + len(row[6]) + _ENVELOPE_BYTES
+        if newest_first and size > limit_bytes:
             break
-        ids.append(message_id)
-    marks = ",".join("?" * len(ids))
-    found = messages_where(conn, f"WHERE m.id IN ({marks})", tuple(ids))
-    if found and idx is not None:
-        found[-1]["parts"] = [part for part in found[-1]["parts"] if part["idx"] < idx]
-    messages: list[Wire] = []
-    for message in reversed(found):
-        shown = fit_message(message, message_bytes)
-        messages.insert(0, shown)
-        if len(shown["parts"]) < len(message["parts"]):
-            return Page(messages, cursor_of(messages, partial=True))
-    return Page(messages, cursor_of(messages, partial=False) if len(rows) > len(ids) else None)
+        newest_first.append(found.message)
+        if found.partial:
+            return Page(newest_first[::-1], cursor_of(newest_first[-1:], partial=True))
+    messages = newest_first[::-1]
+    return Page(messages, cursor_of(messages, partial=False) if len(rows) > len(messages) else None)
 
 
 def _place(conn: sqlite3.Connection, cursor: str | None) -> tuple[int, int | None] | None:
@@ -89,13 +83,14 @@ def _place(conn: sqlite3.Connection, cursor: str | None) -> tuple[int, int | Non
 
 def messages_of(conn: sqlite3.Connection, ids: list[str]) -> list[Wire]:
     """Return these messages, with all their parts."""
-    found = (messages_where(conn, "WHERE m.id=?", (message_id,)) for message_id in ids)
-    return [message for messages in found for message in messages]
+    return [message for it in ids for message in messages_where(conn, "WHERE m.id=?", (it,))]
 
 
-def texts(conn: sqlite3.Connection) -> list[tuple[str, str]]:
-    """Return ``(message id, its text)`` of the branch's messages that say something."""
-    return conn.execute("SELECT id, content FROM messages WHERE removed=0 AND content != '' ORDER BY ord").fetchall()
+def texts(conn: sqlite3.Connection, *, limit: int = -1) -> list[tuple[str, str]]:
+    """Return ``(message id, its text)`` of the branch's messages that say something, the oldest first."""
+    return conn.execute(
+        "SELECT id, content FROM messages WHERE removed=0 AND content != '' ORDER BY ord LIMIT ?", (limit,)
+    ).fetchall()
 
 
 def has_message(conn: sqlite3.Connection, message_id: str) -> bool:
@@ -105,12 +100,18 @@ def has_message(conn: sqlite3.Connection, message_id: str) -> bool:
 
 def part_of(conn: sqlite3.Connection, blobs: Blobs, message_id: str, part_id: str) -> Wire | None:
     """Return one part, whole, None for an unknown one. Raises ``StoreDamaged``."""
-    for message in messages_where(conn, "WHERE m.removed=0 AND m.id=?", (message_id,)):
-        for part in message["parts"]:
-            if part["id"] == part_id:
-                address = part.pop("whole", None)
-                return part if address is None else {**part, **blob_of(blobs, address), "truncated": False}
-    return None
+    row = conn.execute(
+        "SELECT m.status, p.data FROM parts p JOIN messages m ON m.id = p.message_id"
+        " WHERE p.id=? AND m.id=? AND m.removed=0",
+        (part_id, message_id),
+    ).fetchone()
+    if row is None:
+        return None
+    part: Wire = json.loads(row[1])
+    if row[0] == "streaming":
+        _add_open_text(conn, [part])
+    address = part.pop("whole", None)
+    return part if address is None else {**part, **blob_of(blobs, address), "truncated": False}
 
 
 def stored_part(conn: sqlite3.Connection, part_id: str) -> Wire:
@@ -118,35 +119,71 @@ def stored_part(conn: sqlite3.Connection, part_id: str) -> Wire:
     return json.loads(conn.execute("SELECT data FROM parts WHERE id=?", (part_id,)).fetchone()[0])
 
 
-def messages_where(conn: sqlite3.Connection, where: str, values: tuple[str, ...]) -> list[Wire]:
-    """Return the messages ``m`` that the clause picks, with their parts, oldest first."""
-    messages: dict[str, Wire] = {}
-    for row in conn.execute(
-        "SELECT m.id, m.role, m.status, m.turn_id, m.parent_id, m.created_at, m.meta"
-        f" FROM messages m {where} ORDER BY m.ord",
-        values,
-    ):
-        messages[row[0]] = {
-            "id": row[0], "role": row[1], "status": row[2], "turn_id": row[3], "parent_id": row[4],
-            "created_at": row[5], "parts": [], "meta": json.loads(row[6]), "truncated": False,
-        }  # fmt: skip
-    marks = ",".join("?" * len(messages))
-    for message_id, data in conn.execute(
-        f"SELECT message_id, data FROM parts WHERE message_id IN ({marks}) ORDER BY message_id, idx", tuple(messages)
-    ):
-        messages[message_id]["parts"].append(json.loads(data))
-    if any(message["status"] == "streaming" for message in messages.values()):
-        _add_open_text(conn, messages)
-    return [marked(message) for message in messages.values()]
+def messages_where(
+    conn: sqlite3.Connection, where: str, values: tuple[str, ...], *, message_bytes: int = NO_LIMIT
+) -> list[Wire]:
+    """Return the messages ``m`` that the clause picks, oldest first, with their parts as ``page_of`` gives them."""
+    rows = conn.execute(f"SELECT {_HEAD} FROM messages m {where} ORDER BY m.ord", values).fetchall()
+    return [_filled(conn, _headed(row), below=None, message_bytes=message_bytes).message for row in rows]
 
 
-def _add_open_text(conn: sqlite3.Connection, messages: dict[str, Wire]) -> None:
-    """Put the packed deltas onto the parts that are still open."""
-    parts = {part["id"]: part for message in messages.values() for part in message["parts"]}
-    for _, _, delta in deltas(conn, after=0):
-        part = parts.get(delta["part_id"])
-        if part is not None and part["state"] in ("streaming", "input-streaming"):
+def _headed(row: tuple[Any, ...]) -> Wire:
+    return {
+        "id": row[0], "role": row[1], "status": row[2], "turn_id": row[3], "parent_id": row[4],
+        "created_at": row[5], "parts": [], "meta": json.loads(row[6]), "truncated": False,
+    }  # fmt: skip
+
+
+class _Filled(NamedTuple):
+    """A message with its newest parts, the bytes they have, and whether there are earlier ones."""
+
+    message: Wire
+    bytes: int
+    partial: bool
+
+
+def _filled(conn: sqlite3.Connection, message: Wire, *, below: int | None, message_bytes: int) -> _Filled:
+    """Put the parts below an ``idx`` into the message: the newest ones, as many as fit, at least one."""
+    newest_first: list[Wire] = []
+    size, earlier = 0, False
+    for (data,) in conn.execute(
+        "SELECT data FROM parts WHERE message_id=? AND idx < ? ORDER BY idx DESC",
+        (message["id"], NO_LIMIT if below is None else below),
+    ):
+        size += len(data) + 1  # Rows are spelled as frames are.
+        if newest_first and size > message_bytes:
+            earlier = True
+            break
+        newest_first.append(json.loads(data))
+    whole = message | {"parts": newest_first[::-1]}
+    open_text = message["status"] == "streaming" and _add_open_text(conn, newest_first)
+    if earlier and message["status"] != "streaming" and _has_cut_part(conn, message["id"]):
+        whole["truncated"] = True
+    whole = marked(whole)
+    shown = fit_message(whole, message_bytes) if open_text or size > message_bytes else whole
+    return _Filled(shown, size, earlier or len(shown["parts"]) < len(newest_first))
+
+
+def _has_cut_part(conn: sqlite3.Connection, message_id: str) -> bool:
+    # The first test is cheap, and leaves little for the second.
+    row = conn.execute(
+        "SELECT 1 FROM parts WHERE message_id=? AND instr(data, '\"truncated\":true')"
+        " AND json_extract(data, '$.truncated') LIMIT 1",
+        (message_id,),
+    ).fetchone()
+    return row is not None
+
+
+def _add_open_text(conn: sqlite3.Connection, parts: list[Wire]) -> bool:
+    """Put the packed deltas onto those of the parts that are still open; tell whether there were any."""
+    still_open = {part["id"]: part for part in parts if part.get("state") in ("streaming", "input-streaming")}
+    grown = False
+    for _, _, delta in deltas(conn, after=0) if still_open else ():
+        part = still_open.get(delta["part_id"])
+        if part is not None:
             part[delta["field"]] = (part.get(delta["field"]) or "") + delta["delta"]
+            grown = True
+    return grown
 
 
 def deltas(conn: sqlite3.Connection, *, after: int) -> Iterator[tuple[int, int, Wire]]:

@@ -72,7 +72,7 @@ class NotImportable(AgentError):
 def read_facts(folder: Path) -> Wire:
     """Return a session's facts, also while a server has it open. Raises ``StoreError``."""
     with _reading(_open(folder)) as conn:
-        return reading.snapshot(conn, page=1, page_bytes=0)["session"]
+        return reading.facts(conn)["session"]
 
 
 def read_session(folder: Path) -> tuple[Wire, list[Wire]]:
