@@ -107,10 +107,11 @@ class SessionStore:
             if not new and not (folder / DB_NAME).is_file():
                 raise StoreDamaged("The session's database is missing.", hint=DAMAGE_HINT)
             _check_version(_version_in_header(folder / DB_NAME))  # before SQLite writes anything
+            log_is_new = not new and profile == "local" and not (folder / f"{DB_NAME}-wal").exists()
             db = connect(folder / DB_NAME, profile=profile)
             try:
                 migrated = _migrate(folder, db)
-                gen = _take_over(db)
+                gen = _take_over(db, log_is_new=log_is_new)
                 claim.announce(gen)
                 return cls(folder, db, claim, gen, migrated=migrated)
             except sqlite3.Error as error:
@@ -319,10 +320,20 @@ def _check_version(version: int) -> None:
         )
 
 
-def _take_over(db: Database) -> int:
-    row = db.conn.execute("SELECT value FROM meta WHERE key='gen'").fetchone()
+def _take_over(db: Database, *, log_is_new: bool) -> int:
+    """Bump ``gen``: whoever had the session before can write no more.
+
+    SQLite hardens the head of a log at its first write, because old pages might stand behind it. In a log that is
+    new there are none, and this first write is worth no wait for the disk: the first commit that counts hardens it.
+    """
+    conn = db.conn
+    row = conn.execute("SELECT value FROM meta WHERE key='gen'").fetchone()
     gen = (int(row[0]) if row else 0) + 1
-    put_meta(db.conn, "gen", gen)
+    level = conn.execute("PRAGMA synchronous").fetchone()[0]
+    if log_is_new and level != _FULL:
+        conn.execute("PRAGMA synchronous=OFF")
+    put_meta(conn, "gen", gen)
+    conn.execute(f"PRAGMA synchronous={level}")
     return gen
 
 
