@@ -55,9 +55,10 @@ export function uuid(): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20)}`;
 }
 
-/** A fresh id such as `msg_…`, in the form the server makes its own. */
+/** A fresh id such as `msg_…`, in the form the server makes its own: eight digits for the second, then random ones. */
 export function newId(prefix: string): string {
-  return `${prefix}_${randomHex(20)}`;
+  const second = Math.floor(Date.now() / 1000) % 2 ** 32;
+  return `${prefix}_${second.toString(16).padStart(8, "0")}${randomHex(12)}`;
 }
 
 function randomHex(digits: number): string {

@@ -17,6 +17,7 @@ from ..agent.repair import MOST_LEVEL, repair
 from ..protocol.content import Json, Level, Mode, ToolPart, Usage
 from ..protocol.events import Event, Notice, StepEnded, StepReset, StepStarted, ToolStateChanged, TurnStatusChanged
 from ..store import history
+from ..store.store import SessionStore
 from ..store.writes import Call, PutBlocks, PutCall, PutMeta
 from ..tools.tool import ToolContext
 from . import starting, steering, tasks
@@ -78,9 +79,15 @@ class TurnLedger(Calling):
     async def history(self) -> list[ApiMessage]:
         """Return the API's history, verbatim, neighbours of one role merged, what a crash left open closed."""
         await self._journal.committed()
-        rows = await self._journal.read(lambda store: history.api_history(store.db.conn, store.blobs))
-        said = [ApiMessage(role="user" if role == "user" else "assistant", content=content) for role, content in rows]
-        return repair(said, self._state.repair_level, paused=self._state.stop_reason == "pause_turn")
+        level, paused = self._state.repair_level, self._state.stop_reason == "pause_turn"
+
+        def read(store: SessionStore) -> list[ApiMessage]:
+            # A long history is as long to mend as to read: neither is the event loop's.
+            rows = history.api_history(store.db.conn, store.blobs)
+            said = [ApiMessage(role="user" if role == "user" else "assistant", content=body) for role, body in rows]
+            return repair(said, level, paused=paused)
+
+        return await self._journal.read(read)
 
     def mend(self) -> bool:
         """The history was refused: send a plainer one from now on; False when there is none."""

@@ -54,7 +54,8 @@ async def test_a_second_server_shows_the_session_and_refuses_commands(
 async def test_the_second_server_takes_a_session_over_and_the_first_shows_it_from_then_on(
     model_server: ModelServer, tmp_path: Path
 ) -> None:
-    async with hosting(model_server, tmp_path, idle_s=60.0) as first, hosting(model_server, tmp_path) as second:
+    one, other = hosting(model_server, tmp_path, idle_s=60.0), hosting(model_server, tmp_path, idle_s=60.0)
+    async with one as first, other as second:
         session_id = await talked(model_server, first)
         async with viewing(first, session_id) as there, viewing(second, session_id) as here:
             await here.event("error", code="open_elsewhere")
