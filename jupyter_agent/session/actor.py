@@ -294,6 +294,11 @@ class SessionActor:
         await asyncio.sleep(self.services.settings.recovery_delay(turn.attempt))
         self.journal.record(TurnStatusChanged(status="running", attempt=turn.attempt))
 
+    def check_wanted(self) -> None:
+        """End the turn here if it was told to and the news got lost: a tool may let its cancellation pass."""
+        if self.stopping or self.leaving:
+            raise asyncio.CancelledError
+
     def seen(self) -> list[Write]:
         """Return the note that the user is here, while somebody looks: recovery asks for it."""
         if not self.connections:

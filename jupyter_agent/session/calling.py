@@ -86,6 +86,7 @@ class Calling(Writing):
 
     async def begin(self, call: Call, permission: Permission | None) -> Call:
         """Write the intent before the deed; the permission is used up in the same transaction."""
+        self._actor.check_wanted()
         now = now_ms()
         begun = replace(call, state="executing", attempt=call.attempt + 1, started_at=now)
         part = self._state.parts[call.part_id]
@@ -110,6 +111,7 @@ class Calling(Writing):
         """Write the result."""
         self.record_result(call, state=state, content=content, display=display, reason=reason)
         await self._journal.committed()
+        self._actor.check_wanted()
 
     def deny(self, call: Call, reason: str | None, *, by_user: bool = True) -> None:
         """The user said no, or nothing for too long; the model reads why."""

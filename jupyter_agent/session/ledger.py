@@ -133,6 +133,7 @@ class TurnLedger(Calling):
 
     def open_step(self, step: int, model: str) -> None:
         """A request to the model begins."""
+        self._actor.check_wanted()
         self._journal.record(StepStarted(step=step, model=model))
 
     def reset_step(self, step: int) -> None:
