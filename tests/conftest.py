@@ -1,4 +1,4 @@
-"""What all tests share: how hard hypothesis tries, and that nothing which goes wrong in the background goes unseen."""
+"""What all tests share: how hard hypothesis tries, the failures that some stand for, and that nothing fails unseen."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from .failures import NAMES, by_test
 
 _CALM = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 
@@ -53,3 +55,20 @@ def _no_complaints(loop_complaints: LoopComplaints) -> Iterator[None]:
     """Let nothing that a test leaves running fail in silence."""
     yield
     loop_complaints.check()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let ``pytest -m F7`` choose the tests that ``README.md`` names for it."""
+    for name in NAMES:
+        config.addinivalue_line("markers", f"{name}: a known failure, see tests/README.md")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark them, before anything is chosen."""
+    known = by_test()
+    for item in items:
+        file, _, rest = item.nodeid.partition("::")
+        name = rest.partition("[")[0].partition("::")[0]
+        for failure in known.get(f"{file.removeprefix('tests/')}::{name}", ()):
+            item.add_marker(failure)

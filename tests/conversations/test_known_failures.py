@@ -168,6 +168,27 @@ async def test_stop_works_from_another_view_and_takes_an_open_question_with_it(r
         await one.event("turn.ended", outcome="completed")
 
 
+async def test_a_page_that_reloads_finds_the_question_and_its_answer_runs_the_call_once(
+    road: Road, script: Script
+) -> None:
+    word = script([Reply(inserting("once")), Reply(Text("Inserted."))])
+    async with road.session() as session_id:
+        async with road.view(session_id) as leaves:
+            await leaves.open()
+            await leaves.say(word)
+            await leaves.event("turn.status", status="awaiting")
+            asked = leaves.of("approval.requested")[0]["d"]["approval"]
+        async with road.view(session_id) as view:
+            snapshot = await view.open()
+            assert (snapshot["d"]["approvals"], snapshot["d"]["turn"]["status"]) == ([asked], "awaiting")
+            wish = {"id": asked["id"], "rev": asked["rev"], "decision": "allow", "scope": "once"}
+            assert (await view.ask("approval.answer", **wish))["status"] == "accepted"
+            assert (await view.ask("approval.answer", **wish))["error"]["code"] in ("not_open", "stale")
+            await view.event("turn.ended", outcome="completed")
+            path = (await view.subscribe())["d"]["session"]["notebook_path"]
+    assert (road.notebooks / path).read_text(encoding="utf-8").count("once = 1") == 1
+
+
 @pytest.mark.parametrize("end", ["restart", "shut down", "die"])
 async def test_a_turn_goes_on_to_its_end_whatever_its_kernel_does(
     jupyter: RunningServer, script: Script, end: str

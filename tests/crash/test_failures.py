@@ -1,4 +1,4 @@
-"""The failures that other agents are known for, by number: what a crash does to a conversation, and where the rest is.
+"""The failures that other agents are known for, by number (``tests/README.md``): what a crash does to a conversation.
 
 Each conversation here is the whole one of ``talk``, and ``Ordeal`` holds all of
 its promises; a test adds what its failure is about.
@@ -9,7 +9,6 @@ its promises; a test adds what its failure is about.
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import sys
 from collections.abc import Callable
@@ -30,58 +29,8 @@ from .places import ForkedHost, Zygote
 from .user import Page, User
 
 Json = dict[str, Any]
-ROOT = Path(__file__).parents[1]
 
 forked = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows")
-
-ELSEWHERE = {
-    "2, a view cut off at any event comes back to the same story": (
-        "conversations/test_resume.py::test_cut_off_after_any_event_a_view_comes_back_to_the_same_story"
-    ),
-    "4, the API takes every history": "session/test_any_order.py::TestAnyOrder",
-    "5, an error before the first byte ends the turn": (
-        "conversations/test_conversation.py::test_a_fault_of_the_model_ends_the_turn_with_its_request_id"
-    ),
-    "5, a turn goes on when its view leaves": "hosts/test_socket.py::test_a_turn_goes_on_when_its_view_leaves",
-    "6, a command repeated": "conversations/test_conversation.py::test_the_same_command_twice_has_one_effect",
-    "6, parallel calls": "session/test_hostile_model.py::test_hundreds_of_calls_at_once_are_all_answered",
-    "7, the queue waits": "conversations/test_conversation.py::test_what_is_said_meanwhile_waits_its_turn",
-    "7, the queue pauses": "conversations/test_conversation.py::test_a_queue_pauses_on_stop_and_goes_on_when_told",
-    "8, stop keeps what was said": (
-        "conversations/test_conversation.py::test_stop_keeps_what_was_said_and_comes_too_late_only_once"
-    ),
-    "9, two tabs answer": "conversations/test_approvals.py::test_a_question_answered_by_two_views_at_once_runs_once",
-    "10, large rows": ("session/test_large.py::test_a_history_beyond_a_rows_size_is_resent_verbatim_after_a_restart"),
-    "j1, a flooded iopub": "hosts/test_outbox.py::test_no_more_than_fifty_messages_a_second_leave",
-    "j2, a busy kernel": "hosts/test_relay.py::test_frames_and_stop_pass_a_busy_kernel",
-    "j2, a restarted kernel": "hosts/test_relay.py::test_after_a_kernel_restart_a_new_panel_finds_the_same_session",
-    "j3, two servers": (
-        "session/test_two_servers.py::test_the_second_server_takes_a_session_over_and_the_first_shows_it_from_then_on"
-    ),
-    "j4, a full disk": "session/test_damage.py::test_a_full_disk_is_told_and_the_turn_goes_on_once_there_is_room",
-    "j4, a network disk": "session/test_two_servers.py::test_on_a_network_a_living_owner_is_known_by_its_heartbeat",
-    "j5, idle sessions hold nothing": (
-        "session/test_hibernation.py::test_sessions_that_sleep_hold_neither_files_nor_threads_nor_tasks"
-    ),
-    "j6, surfaces agree": (
-        "conversations/test_conversation.py::test_a_second_view_is_told_the_story_the_first_one_saw"
-    ),
-    "j7, versions that share nothing": "hosts/test_socket.py::test_a_hello_without_a_common_version_ends_the_socket",
-    "j8, going back": "session/test_snapshots.py::test_going_back_shows_every_view_the_session_as_it_was",
-}
-
-
-@pytest.mark.parametrize("failure", ELSEWHERE)
-def test_it_is_tested_where_the_index_says(failure: str) -> None:
-    file, _, name = ELSEWHERE[failure].partition("::")
-    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-    names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-    names |= {
-        node.targets[0].id
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-    }
-    assert name in names
 
 
 class Once:
@@ -211,10 +160,20 @@ async def test_1_killed_while_a_tool_runs(zygote: Zygote, tmp_path: Path, point:
 
 
 @forked
-@pytest.mark.parametrize("point", ["after_commit:step_started", "after_commit:delta:2", "before_commit:turn_ended"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "before_commit:step_started",
+        "after_commit:step_started",
+        "after_commit:delta:2",
+        "before_commit:turn_ended",
+        "after_commit:turn_ended",
+    ],
+)
 async def test_3_an_orphaned_answer_stays_one_message(zygote: Zygote, tmp_path: Path, point: str) -> None:
     _, user, _ = await live(zygote, tmp_path, Fate(point))
     wishes_answered_once(user)
+    assert all(message["parts"] for message in user.view["messages"]), "an empty message was left behind"
 
 
 @forked
