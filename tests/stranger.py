@@ -48,7 +48,7 @@ class Stranger:
         self.ep: str | None = None
         self.seq: int | None = None
         self.ended: list[str] = []
-        self.fault: AssertionError | None = None
+        self.fault: Exception | None = None
         self.heard: Callable[[], object] = lambda: None
         """Called after each event."""
 
@@ -101,7 +101,7 @@ class Stranger:
                 self._check(frame, event)
                 self.events.append(event)
                 self.heard()
-        except AssertionError as fault:
+        except Exception as fault:
             # Whoever carries the frame is not the one to hear of it.
             self.fault = self.fault or fault
         self._news.set()
@@ -189,16 +189,15 @@ class Stranger:
                 parts: list[Json] = self._message(d["message_id"])["parts"]
                 self._put(parts, d["part"])
                 parts.sort(key=lambda part: part["idx"])
-            case "part.delta":
-                part = self._part(d["part_id"])
+            case "part.delta" if part := self._part(d["part_id"]):
                 text = part.get(d["field"]) or ""
                 assert d["at"] == units(text), f"{d} does not fit {text!r}"
                 part[d["field"]] = text + d["delta"]
-            case "tool.state":
-                self._move(self._part(d.pop("part_id")), d)
+            case "tool.state" if part := self._part(d.pop("part_id")):
+                self._move(part, d)
             case "step.reset":
-                for part_id in d["parts"]:
-                    self._part(part_id)["superseded"] = True
+                for part in filter(None, map(self._part, d["parts"])):
+                    part["superseded"] = True
             case "step.started":
                 view["turn"]["step"] = d["step"]
             case _:
@@ -253,8 +252,11 @@ class Stranger:
         first = message["parts"][0]["idx"]
         return {**message, "parts": [*(p for p in known["parts"] if p["idx"] < first), *message["parts"]]}
 
-    def _part(self, part_id: str) -> Json:
-        return next(p for m in self.view["messages"] for p in m["parts"] if p["id"] == part_id)
+    def _part(self, part_id: str) -> Json | None:
+        """The part; None when it may be one of the earlier ones, which a view is not told."""
+        found = next((p for m in self.view["messages"] for p in m["parts"] if p["id"] == part_id), None)
+        assert found is not None or self.view["page"]["has_more"], f"nobody told of {part_id}"
+        return found
 
     @staticmethod
     def _put(items: list[Json], item: Json) -> None:

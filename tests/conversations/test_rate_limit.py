@@ -44,12 +44,12 @@ def strict(claude: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
 async def test_a_panel_heals_after_a_loud_cell_took_its_words_away(
     strict: RunningServer, script: Script, tmp_path: Path
 ) -> None:
-    word = script([Reply(Text(Pace(40), words(100)))])
-    node = await Node.start(Node.bundle(tmp_path))
     name = f"{uuid.uuid4().hex}.ipynb"
     session_id = await strict.new_session(notebook_path=name)
     async with strict.notebook_page(name, CELLS) as page, strict.view(session_id) as socket:
         page.needs_subshell()
+        word = script([Reply(Text(Pace(40), words(100)))])
+        node = await Node.start(Node.bundle(tmp_path))
         truth = Stranger(socket.send)
         socket.listeners.append(truth.hear)
         await truth.open()
@@ -67,7 +67,7 @@ async def test_a_panel_heals_after_a_loud_cell_took_its_words_away(
         await page.idle(loud)
         warned = [m["content"]["text"] for m in page.of(loud) if m["msg_type"] == "stream"]
         assert any("data rate exceeded" in text for text in warned), "the limiter never dropped anything"
-    await node.close()
+        await node.close()
 
 
 def _pass_on(panel: PanelView, message: Json, client: PipedClient) -> None:
