@@ -2,7 +2,9 @@
 
 Jupyter Server then drops comm messages too, the panel's among them, until the
 kernel is idle for a moment, which each message of the relay's makes it. The
-limit is lowered here, so that a test's worth of printing goes over it in between.
+limit is lowered here, so that a test's worth of printing goes over it in between:
+2 MB/s, in pieces so small that what was let through fills the limit, since a piece
+that alone goes over it is dropped and not counted.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from tests.stranger import Stranger
 Json = dict[str, Any]
 Script = Callable[[Sequence[Any]], str]
 BEAT_S = 0.05
-LOUD = "import time\nfor _ in range(120):\n    print('x' * 40_000)\n    time.sleep(0.02)"
+LOUD = "import time\nfor _ in range(1200):\n    print('x' * 4_000, flush=True)\n    time.sleep(0.002)"
 LIMIT = "--ZMQChannelsWebsocketConnection.iopub_data_rate_limit=10000"
 STORY = ("messages", "turn", "queue", "approvals", "last_outcome")
 
@@ -63,6 +65,7 @@ async def test_a_panel_heals_after_a_loud_cell_took_its_words_away(
         loud = page.run(LOUD, "loud")
         await truth.event("turn.ended", outcome="completed", within=60)
         told = await _until(node, client, lambda told: told["view"]["seq"] == truth.seq and told["waiting"] == 0)
+        assert _holes(panel.events), "nothing was lost, so nothing was healed"
         assert {name: told["view"][name] for name in STORY} == {name: truth.view[name] for name in STORY}
         await page.idle(loud)
         warned = [m["content"]["text"] for m in page.of(loud) if m["msg_type"] == "stream"]
@@ -76,6 +79,19 @@ def _pass_on(panel: PanelView, message: Json, client: PipedClient) -> None:
         return
     if content["data"].get("method") == "custom":
         client.down(content["data"]["content"])
+
+
+def _holes(events: list[Json]) -> list[int]:
+    """Return after which numbers something was missing when the page heard the next."""
+    holes, reached = list[int](), 0
+    for event in events:
+        if event["type"] == "snapshot":
+            reached = max(reached, event["d"]["as_of"])
+        first, last = event.get("covers") or [event.get("seq", 0)] * 2
+        if first > reached + 1:
+            holes.append(reached)
+        reached = max(reached, last)
+    return holes
 
 
 async def _until(node: Node, client: PipedClient, wanted: Callable[[Json], bool]) -> Json:
