@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from websockets.asyncio.client import connect
 
-from tests.hosts.running_server import API, Refused, RunningServer, events_of
+from tests.hosts.conftest import SLOWLY
+from tests.hosts.running_server import API, TOKEN, Refused, RunningServer, events_of
 
 NOBODY = "ses_0123456789abcdef"
 
@@ -101,6 +104,37 @@ async def test_an_unknown_session_is_refused_before_the_upgrade(server: RunningS
     with pytest.raises(Refused) as refusal:
         await server.connect(f"{API}/sessions/{session_id}/connect")
     assert refusal.value.code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/nothing", "/sessions/{id}/nothing", "/sessions/{id}/connect/more", "/connected"]
+)
+async def test_an_address_that_is_not_ours_is_refused_before_the_upgrade(server: RunningServer, path: str) -> None:
+    session_id = await server.new_session()
+    with pytest.raises(Refused) as refusal:
+        await server.connect(API + path.format(id=session_id))
+    assert refusal.value.code == 404
+
+
+async def test_a_view_whose_line_breaks_keeps_no_word_from_the_others(slow_server: RunningServer) -> None:
+    session_id = await slow_server.new_session()
+    url = slow_server.base.replace("http", "ws", 1) + f"{API}/sessions/{session_id}/connect"
+    async with slow_server.view(session_id) as view:
+        view.command("subscribe", since=None)
+        await view.event("caught_up")
+        breaking = await connect(url, additional_headers={"Authorization": f"token {TOKEN}"})
+        await breaking.send(json.dumps({"v": 1, "cmd_id": "s", "type": "subscribe", "d": {}}))
+        view.command("message.send", id="msg_break", parts=[{"type": "text", "text": SLOWLY}])
+        async for text in breaking:
+            if "part.delta" in str(text):
+                break
+        breaking.transport.abort()
+        await view.wait_for(lambda m: any("w00100" in str(event["d"]) for event in events_of(m)))
+        turn = (await view.event("turn.started"))["d"]["turn"]["id"]
+        view.command("turn.stop", turn=turn)
+        await view.event("turn.ended")
+        order = [e["seq"] for m in view.heard for e in events_of(m) if "seq" in e]
+        assert order == list(range(order[0], order[0] + len(order)))
 
 
 async def test_strangers_and_other_sites_do_not_get_in(server: RunningServer) -> None:

@@ -106,3 +106,21 @@ async def test_a_session_that_is_migrated_under_its_views_is_told_to_them_anew(
             await view.event("turn.ended", after=len(view.events))
             assert (await view.subscribe(since=after))["type"] != "snapshot"
             view.same_story_as(await view.subscribe())
+
+
+async def test_commands_to_a_session_that_is_awake_pass_no_barrier(model_server: ModelServer, tmp_path: Path) -> None:
+    model_server.script([Reply(Text("One."))])
+    async with hosting(model_server, tmp_path, idle_s=60.0) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            statements: list[str] = []
+            store = (await host.get(session.id)).journal._store  # pyright: ignore[reportPrivateUsage] -- what reaches the disk
+            store.db.conn.set_trace_callback(statements.append)
+            # Whoever wakes, restores or deletes a session holds this; nobody else waits for it.
+            async with host.room(session.id).lock:
+                await view.say("hello")
+                await view.event("turn.ended", outcome="completed")
+                await view.ask("session.set", title="Named")
+                view.same_story_as(await view.subscribe())
+            made = [text for text in statements if text.startswith(("CREATE", "ALTER", "PRAGMA user_version"))]
+            assert made == []
