@@ -215,8 +215,11 @@ class SessionIndex:
             where.append(f"(title LIKE ? ESCAPE '\\' OR id IN ({sql}))")
             values += [term.like, value]
         if notebook is not None:
-            where.append("notebook_path IS ? AND ifnull((SELECT root FROM roots WHERE session_id=id), ?) IS ?")
-            values += [notebook.path, notebook.root, notebook.root]
+            # The index holds paths alone, and is not asked where there may be none.
+            where.append("notebook_path IS NULL" if notebook.path is None else "notebook_path = ?")
+            values += [] if notebook.path is None else [notebook.path]
+            where.append("ifnull((SELECT root FROM roots WHERE session_id=id), ?) IS ?")
+            values += [notebook.root, notebook.root]
         if before is not None:
             row = self._conn.execute("SELECT updated_at FROM sessions WHERE id=?", (before,)).fetchone()
             if row is None:

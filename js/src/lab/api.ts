@@ -36,8 +36,8 @@ export class AgentApi {
   constructor(private readonly settings: ServerConnection.ISettings) {}
 
   /** The sessions of a notebook of this server, or of none, that aren't archived; the latest first. */
-  async ofNotebook(notebook_path: string | null): Promise<readonly Session[]> {
-    const wanted = new URLSearchParams({ state: "active", limit: "200", notebook_path: notebook_path ?? "" });
+  async ofNotebook(notebook_path: string | null, limit = 200): Promise<readonly Session[]> {
+    const wanted = new URLSearchParams({ state: "active", limit: String(limit), notebook_path: notebook_path ?? "" });
     return (await this.request<SessionPage>(`sessions?${wanted}`)).sessions;
   }
 

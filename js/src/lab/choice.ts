@@ -40,7 +40,7 @@ export class SessionChoice {
     const chosen = (await this.load()).get(this.keyOf(notebook_path))?.id;
     const session = chosen === undefined ? null : await this.api.sessionIfAny(chosen);
     if (session !== null && session.archived_at === null) return session;
-    return (await this.api.ofNotebook(notebook_path))[0] ?? (await this.api.create({ notebook_path }));
+    return (await this.api.ofNotebook(notebook_path, 1))[0] ?? (await this.api.create({ notebook_path }));
   }
 
   /** Remember that the user wants this session here. */
