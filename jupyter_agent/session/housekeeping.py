@@ -4,7 +4,7 @@
 
     snapshots   of sessions that changed; old ones are dropped     tidy     old acks and events, and the room they took
     archive     sessions that nobody used for long                  purge    sessions that are archived for long
-    trash       deleted sessions that nobody can bring back
+    trash       deleted sessions that nobody can bring back               blobs    files that nothing names any more
 
 When each ran last is kept in the index; where that was lost, each runs soon.
 A chore may be cut off anywhere and run again: it asks each session anew.
@@ -44,6 +44,7 @@ class Housekeeping:
             "archive": self._archive,
             "purge": self._purge,
             "trash": self._empty_trash,
+            "blobs": self._sweep_blobs,
         }
         self._one_at_a_time = asyncio.Lock()
 
@@ -126,6 +127,16 @@ class Housekeeping:
 
     async def _empty_trash(self, now: int, _last: int) -> None:
         await self._host.library.purge_trash(now)
+
+    async def _sweep_blobs(self, now: int, last: int) -> None:
+        before = now - _KEEP_MS
+        # What was quiet for longer than its events and snapshots last has no more to drop, unless an upload got old.
+        quiet = last - int(self._host.settings.snapshot_days * DAY_MS) - _KEEP_MS - 3 * DAY_MS
+        for session_id, updated_at in await self._changed_since(0):
+            folder = self._host.library.folder / session_id
+            old, lately = await asyncio.to_thread(safekeeping.has_old_blobs, folder, before, last - _KEEP_MS - DAY_MS)
+            if old and (lately or updated_at > quiet):
+                await self._carefully(session_id, safekeeping.sweep(self._host, session_id, folder, before))
 
     # -- with care -----------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from ..errors import CommandRejected, SessionFailed, StoreDamaged
 from ..protocol.commands import TurnStop
 from ..protocol.ids import now_ms
-from ..store import owning, snapshots
+from ..store import owning, snapshots, sweeping
+from ..store.blobs import BLOBS, Blobs
 from ..store.opening import connect
 from ..store.owning import Server
 from ..store.profile import Profile
@@ -135,3 +136,36 @@ def _tidy_asleep(folder: Path, server: Server, profile: Profile, before: int) ->
         store.tidy(before)
     finally:
         store.close()
+
+
+async def sweep(host: SessionHost, session_id: str, folder: Path, before: int) -> None:
+    """Drop blobs that nothing names and nobody touched since a time. Raises ``StoreError``."""
+    room = host.room(session_id)
+    if host.profile == "local":
+        unwanted = await asyncio.to_thread(sweeping.look, folder, before)
+    elif room.actor is not None:
+        unwanted = await room.actor.journal.read(lambda store: sweeping.look(folder, before, store.db.conn))
+    else:
+        async with room.lock:
+            unwanted = await asyncio.to_thread(sweeping.look, folder, before)
+    if unwanted.blobs:
+        async with room.lock:
+            if room.actor is not None:
+                await room.actor.journal.read(lambda store: sweeping.drop(store.folder, unwanted))
+            else:
+                await asyncio.to_thread(_drop_asleep, folder, host.server, host.profile, unwanted)
+    host.leave(room)
+
+
+def _drop_asleep(folder: Path, server: Server, profile: Profile, unwanted: sweeping.Unwanted) -> None:
+    claim = owning.claim(folder, server, profile)
+    try:
+        sweeping.drop(folder, unwanted)
+    finally:
+        claim.release()
+
+
+def has_old_blobs(folder: Path, before: int, since: int) -> tuple[bool, bool]:
+    """Tell whether a session has blobs from before a time (ms), and whether one of them is from ``since`` or later."""
+    touched = Blobs(folder / BLOBS).old(before).values()
+    return bool(touched), any(at >= since * 1_000_000 for at in touched)

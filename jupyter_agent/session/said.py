@@ -79,10 +79,10 @@ def _whole_text(folder: Path, address: str) -> str:
 def _file_block(folder: Path, sha256: str, mime: str, name: str) -> dict[str, Any]:
     if len(sha256) != 64 or not all(char in "0123456789abcdef" for char in sha256):
         raise CommandRejected("An attachment is named by the sha256 of its bytes.", code="unknown_attachment")
-    try:
-        data = (folder / BLOBS / sha256).read_bytes()
-    except OSError:
-        raise CommandRejected(f"The attachment {name!r} was not uploaded.", code="unknown_attachment") from None
+    blobs = Blobs(folder / BLOBS)
+    data = blobs.load(sha256) if blobs.hold(sha256) else None
+    if data is None:
+        raise CommandRejected(f"The attachment {name!r} was not uploaded.", code="unknown_attachment")
     if mime in _IMAGES:
         source = {"type": "base64", "media_type": mime, "data": base64.b64encode(data).decode("ascii")}
         return {"type": "image", "source": source}
