@@ -106,6 +106,7 @@ class SessionActor:
         self._naming: asyncio.Task[None] | None = None
         self.stopping = False
         self.leaving = False
+        self._ending: asyncio.Task[None] | None = None
         self.used_at = asyncio.get_running_loop().time()
 
     # -- life ----------------------------------------------------------------------
@@ -141,7 +142,12 @@ class SessionActor:
         return self._turn_task is None and self._inbox.idle and not self._tasks and self.journal.clean
 
     async def sleep(self, why: AgentError | None = None) -> None:
-        """Commit, close the database, end. Whoever still asks is told ``why``."""
+        """Commit, close the database, end. Whoever still asks is told ``why``. Twice is once."""
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._sleep(why))
+        await asyncio.shield(self._ending)
+
+    async def _sleep(self, why: AgentError | None) -> None:
         self.leaving = True
         self._inbox.stop(why)
         if self._naming is not None:

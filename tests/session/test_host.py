@@ -221,6 +221,24 @@ async def test_a_deposed_owner_writes_nothing_more(model_server: ModelServer, tm
             assert ack["error"]["code"] == "open_elsewhere"
 
 
+async def test_a_server_that_ends_in_a_turn_it_cannot_store_ends_quietly(
+    model_server: ModelServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate()
+    model_server.script([Reply(Text("Half ", gate, "lost"))])
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await view.say("go")
+            await view.event("part.delta", delta="Half ")
+        path = tmp_path / "data" / "sessions" / session.id / "session.db"
+        with sqlite3.connect(path) as other:
+            other.execute("UPDATE meta SET value = value + 1 WHERE key = 'gen'")
+        other.close()
+    gate.open()
+    assert [record.message for record in caplog.records if record.exc_info] == []
+
+
 async def test_who_asked_for_older_messages_is_told_when_the_session_breaks(
     model_server: ModelServer, tmp_path: Path
 ) -> None:
