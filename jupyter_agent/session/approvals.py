@@ -102,6 +102,7 @@ def say_instead(
         role="user",
         status="complete",
         turn_id=turn.id,
+        parent_id=None if actor.state.message is None else actor.state.message.id,
         created_at=now_ms(),
         parts=list(parts_of(command.parts, shown_room(actor.services.settings, command.parts))),
     )

@@ -101,7 +101,8 @@ async def _go_to(actor: SessionActor, message_id: str | None) -> None:
     """Make this message the last one."""
     while True:
         await actor.halt()
-        change = branch.change_to(await _tree(actor), message_id)
+        nodes = await _tree(actor)
+        change = branch.change_to(nodes, message_id)
         coming = await actor.journal.read(lambda store, ids=change.coming: transcript.messages_of(store.db.conn, ids))
         if actor.state.turn is None:  # else something else began one meanwhile
             break
@@ -111,7 +112,7 @@ async def _go_to(actor: SessionActor, message_id: str | None) -> None:
     if events:
         actor.journal.record(*events, writes=[KeepBranch()], full=True)
         actor.put_facts()
-    actor.state.head = message_id
+    actor.state.head, actor.state.head_turn = message_id, branch.turn_at_end(nodes, message_id)
 
 
 def _coming(plain: dict[str, Any], room: int) -> Iterator[Event]:

@@ -274,7 +274,7 @@ def go_on(actor: SessionActor, command: TurnContinue, *, user: str) -> dict[str,
     last = actor.state.last_outcome
     if actor.state.turn is not None:
         raise CommandRejected("A turn is running.", code="busy", hint="Wait for it, or stop it.")
-    if last is None or last.turn != command.after or actor.state.head not in last.message_ids:
+    if last is None or last.turn != command.after or actor.state.head_turn != last.turn:
         raise CommandRejected("This is not the session's last turn.", code="stale")
     if last.outcome == "completed":
         raise CommandRejected("The last turn is complete.", code="nothing_to_continue")

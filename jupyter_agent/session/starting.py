@@ -145,7 +145,7 @@ def context_note(actor: SessionActor, mode: Mode, more: Sequence[str] = ()) -> s
     if state.session.notebook_path:
         lines.append(f"Notebook: {state.session.notebook_path}")
     last = state.last_outcome
-    if last is None or state.head not in last.message_ids:
+    if last is None or state.head_turn != last.turn:
         pass  # It is not what this message follows.
     elif last.outcome == "stopped":
         lines.append("The user stopped the previous reply where it ends.")

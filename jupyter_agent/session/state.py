@@ -119,6 +119,8 @@ class State:
     title_tries: int = 0
     head: str | None = None
     """The branch's last message; whoever removes messages says which it is then."""
+    head_turn: str | None = None
+    """The turn whose answer the branch ends with, once that is over; what was said in it may come after the answer."""
     approvals: dict[str, Approval] = field(default_factory=dict[str, Approval])
     tasks: dict[str, Task] = field(default_factory=dict[str, Task])
     last_outcome: TurnEnded | None = None
@@ -154,6 +156,7 @@ class State:
             paused=known["paused"],
             queue_rev=loaded.queue_rev,
             head=loaded.head,
+            head_turn=loaded.head_turn,
             titled_by=loaded.titled_by,
             approvals={a["id"]: codec.decode_approval(a) for a in known["approvals"]},
             tasks={t["id"]: codec.decode_task(t) for t in known["tasks"]},
@@ -346,6 +349,7 @@ class State:
 
     def _end_turn(self, event: TurnEnded) -> None:
         self.last_outcome, self.last_looked = event, self._only_looks()
+        self.head_turn = event.turn
         self.session = replace(self.session, usage=self.session.usage + event.usage)
         self.turn = self.message = self.stop_reason = None
         self.parts, self.texts, self.step_parts, self.calls = {}, {}, [], []

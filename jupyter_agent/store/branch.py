@@ -39,13 +39,20 @@ def tree(conn: sqlite3.Connection) -> dict[str, Node]:
     }
 
 
+def last(conn: sqlite3.Connection) -> str | None:
+    """Return the branch's last message: what comes next has it for a parent."""
+    row = conn.execute("SELECT id FROM messages WHERE removed=0 ORDER BY ord DESC LIMIT 1").fetchone()
+    return row[0] if row else None
+
+
 def path_to(nodes: dict[str, Node], message_id: str | None) -> list[Node]:
     """Return the way from a message up to the root, both included; none to None."""
-    path: list[Node] = []
-    while message_id is not None and (node := nodes.get(message_id)) is not None:
-        path.append(node)
+    path: dict[str, Node] = {}
+    # A file from elsewhere may lead in a circle.
+    while message_id not in path and (node := nodes.get(message_id or "")) is not None:
+        path[node.id] = node
         message_id = node.parent_id
-    return path
+    return list(path.values())
 
 
 def change_to(nodes: dict[str, Node], message_id: str | None) -> Change:
@@ -60,9 +67,24 @@ def change_to(nodes: dict[str, Node], message_id: str | None) -> Change:
 def within_a_turn(nodes: dict[str, Node], message_id: str) -> bool:
     """Tell whether a turn was steered at this message: it stands between two answers of one turn."""
     node = nodes[message_id]
-    asks = node.role == "user" and (node.parent_id is None or nodes[node.parent_id].turn_id != node.turn_id)
-    goes_on = any(other.parent_id == message_id and other.turn_id == node.turn_id for other in nodes.values())
-    return goes_on and not asks
+    asks = node.role == "user" and not _goes_on_from_parent(nodes, node)
+    if node.turn_id is None or asks:
+        return False
+    return any(other.parent_id == message_id and other.turn_id == node.turn_id for other in nodes.values())
+
+
+def turn_at_end(nodes: dict[str, Node], message_id: str | None) -> str | None:
+    """Return the turn whose answer a branch up to this message ends with, None where that is only a question."""
+    # What the server itself says, when a session was put back, belongs to no turn and ends none.
+    node = next((node for node in path_to(nodes, message_id) if node.turn_id is not None), None)
+    if node is None or (node.role == "user" and not _goes_on_from_parent(nodes, node)):
+        return None
+    return node.turn_id
+
+
+def _goes_on_from_parent(nodes: dict[str, Node], node: Node) -> bool:
+    parent = nodes.get(node.parent_id or "")
+    return parent is not None and parent.turn_id == node.turn_id
 
 
 def nearest(nodes: dict[str, Node], message_id: str, wanted: Callable[[Node], bool]) -> str | None:

@@ -95,12 +95,16 @@ def _told(said: list[Said]) -> Batch:
         seq += 1
         batch.events.append(Recorded(seq=seq, ts=at, turn=turn, event=event))
 
+    head: str | None = None
     for asked, answered in _exchanges(said):
         turn_id, at = new_id("trn"), (asked or answered)[0].at
-        user = _message("user", asked, turn_id)
+        user = _message("user", asked, turn_id, parent=head)
         if asked:
             record(MessageAdded(message=user), at, None)
-        answer = _message("assistant", answered, turn_id, parent=user.id if asked else None)
+            head = user.id
+        answer = _message("assistant", answered, turn_id, parent=head)
+        if answered:
+            head = answer.id
         turn = Turn(id=turn_id, trigger="user", message_id=answer.id, mode="build", started_at=at)
         record(TurnStarted(turn=turn), at, turn_id)
         if answered:
@@ -122,7 +126,7 @@ def _exchanges(said: list[Said]) -> Iterator[tuple[list[Said], list[Said]]]:
     yield asked, answered
 
 
-def _message(role: Literal["user", "assistant"], said: list[Said], turn_id: str, parent: str | None = None) -> Message:
+def _message(role: Literal["user", "assistant"], said: list[Said], turn_id: str, *, parent: str | None) -> Message:
     parts = [TextPart(id=new_id("prt"), idx=idx, text=one.text) for idx, one in enumerate(said)]
     return Message(
         id=new_id("msg"),

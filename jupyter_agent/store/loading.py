@@ -6,6 +6,7 @@ import json
 import sqlite3
 from dataclasses import dataclass
 
+from . import branch
 from .blobs import Blobs
 from .history import body_of
 from .reading import epoch, facts, meta, only_looked
@@ -71,6 +72,8 @@ class Loaded:
     titled_by: str | None
     head: str | None
     """The branch's last message."""
+    head_turn: str | None
+    """The turn whose answer the branch ends with."""
 
 
 def load(conn: sqlite3.Connection, blobs: Blobs) -> Loaded:
@@ -81,7 +84,6 @@ def load(conn: sqlite3.Connection, blobs: Blobs) -> Loaded:
     queue = meta(conn, "queue", {"rev": 0})
     step = _last_step(conn, turn["id"]) if turn else None
     counts = conn.execute("SELECT interrupted, cuts FROM turns WHERE live = 1").fetchone() or (0, 0)
-    head = conn.execute("SELECT id FROM messages WHERE removed=0 ORDER BY ord DESC LIMIT 1").fetchone()
     progress_at = _progress_at(conn, turn) if turn else 0
     return Loaded(
         ep=epoch(conn),
@@ -115,8 +117,19 @@ def load(conn: sqlite3.Connection, blobs: Blobs) -> Loaded:
         start_next=meta(conn, "start_next"),
         jobs=_jobs(conn),
         titled_by=meta(conn, "titled_by"),
-        head=head[0] if head else None,
+        head=branch.last(conn),
+        head_turn=_head_turn(conn),
     )
+
+
+def _head_turn(conn: sqlite3.Connection) -> str | None:
+    """Return what ``branch.turn_at_end`` says of the branch's last message, without reading them all."""
+    row = conn.execute(
+        "SELECT CASE WHEN m.role='assistant' OR m.turn_id = p.turn_id THEN m.turn_id END"
+        " FROM messages m LEFT JOIN messages p ON p.id = m.parent_id"
+        " WHERE m.removed=0 AND m.turn_id IS NOT NULL ORDER BY m.ord DESC LIMIT 1"
+    ).fetchone()
+    return row[0] if row else None
 
 
 def _last_step(conn: sqlite3.Connection, turn_id: str) -> Step | None:

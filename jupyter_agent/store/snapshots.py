@@ -31,7 +31,7 @@ from ..protocol.content import Message, NoticePart
 from ..protocol.events import MessageAdded
 from ..protocol.frames import Recorded
 from ..protocol.ids import new_id
-from . import reading
+from . import branch, reading
 from .opening import DISK_HINT, as_store_error, connect
 from .owning import Claim
 
@@ -195,7 +195,13 @@ def _replace(folder: Path, snapshot: Snapshot, gen: int, now: int, notice: Notic
         store = SessionStore.open(aside)
         try:
             message = Message(
-                id=new_id("msg"), role="assistant", status="complete", turn_id=None, created_at=now, parts=[notice]
+                id=new_id("msg"),
+                role="assistant",
+                status="complete",
+                turn_id=None,
+                parent_id=branch.last(store.db.conn),
+                created_at=now,
+                parts=[notice],
             )
             said = Recorded(
                 seq=reading.last_seq(store.db.conn) + 1, ts=now, turn=None, event=MessageAdded(message=message)

@@ -356,6 +356,9 @@ def _clean_history(store: SessionStore) -> None:
 
 def _read_again(store: SessionStore) -> None:
     """Read the new session as its actor and its views will. Raises ``NotImportable``."""
+    circle = "SELECT 1 FROM messages m JOIN messages p ON p.id = m.parent_id WHERE p.ord >= m.ord"
+    if store.db.conn.execute(circle).fetchone() is not None:
+        raise NotImportable(_NOT_OURS)
     try:
         loading.load(store.db.conn, store.blobs)
         snap = reading.snapshot(store.db.conn, page=_MOST_MESSAGES, page_bytes=1 << 60)

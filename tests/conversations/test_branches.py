@@ -99,6 +99,44 @@ async def test_a_session_rewound_to_a_question_has_no_answer_to_it(
         view.same_story_as(await view.subscribe())
 
 
+async def test_what_was_said_instead_of_an_answer_has_its_place_in_the_story(
+    road: Road, script: Script, claude: ModelServer
+) -> None:
+    cell = ToolUse("insert_cell", {"after": "first", "cell_type": "code", "source": "1"})
+    word = script([Reply(cell), "As you wish.", "Second.", "Third."])
+    async with road.session() as session, road.view(session) as view:
+        await view.open()
+        await view.say(word)
+        await view.event("turn.status", status="awaiting")
+        await view.say("No, later.", deny_pending=True)
+        await view.event("turn.ended", outcome="completed")
+        await talk(view, "two")
+        *_, question, _ = view.view["messages"]
+        await change(view, "session.rewind", message_id=question["id"])
+        assert texts(view) == [word, "As you wish.", "No, later.", "two"]
+        await talk(view, "three")
+        assert "As you wish." in said(claude, word)
+        assert "No, later." in said(claude, word)
+
+
+async def test_a_turn_that_was_stopped_after_something_was_said_in_it_goes_on(road: Road, script: Script) -> None:
+    gate = Gate()
+    cell = ToolUse("insert_cell", {"after": "first", "cell_type": "code", "source": "1"})
+    word = script([Reply(cell), Reply(Text("Half ", gate)), "and whole."])
+    async with road.session() as session, road.view(session) as view:
+        await view.open()
+        turn = (await view.say(word))["turn"]
+        await view.event("turn.status", status="awaiting")
+        await view.say("No, later.", deny_pending=True)
+        await gate.until_reached()
+        await view.ask("turn.stop", turn=turn)
+        await view.event("turn.ended", outcome="stopped")
+        gate.open()
+        assert (await view.ask("turn.continue", after=turn))["status"] == "accepted"
+        await view.event("turn.ended", outcome="completed")
+        assert texts(view)[-1] == "and whole."
+
+
 async def test_a_cleared_session_begins_anew(road: Road, script: Script, claude: ModelServer) -> None:
     word, other = script([Reply(Text("Secret."))]), script([Reply(Text("Fresh."))])
     async with road.session() as session_id, road.view(session_id) as view:

@@ -205,6 +205,12 @@ def _set(*path: str, value: Any) -> Callable[[Json], None]:
     return damage
 
 
+def _own_parent(document: Json) -> None:
+    dump = document["ledger"]["tables"]["messages"]
+    row = dump["rows"][0]
+    row[dump["columns"].index("parent_id")] = row[dump["columns"].index("id")]
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -231,6 +237,7 @@ def _set(*path: str, value: Any) -> Callable[[Json], None]:
         _cell("messages", "ord", (1 << 63) - 1),
         _cell("messages", "ord", True),
         _cell("messages", "id", None),
+        _own_parent,
         _cell("messages", "meta", "[" * 100_000),
         _cell("turns", "ord", ""),
         _cell("turns", "started_at", 0.5),
@@ -301,6 +308,8 @@ async def test_a_chat_file_becomes_a_session(server: RunningServer, tmp_path: Pa
     told = [(message["role"], message["parts"][0]["text"]) for message in page["messages"]]
     assert told == [("user", "What is a mean?"), ("assistant", "A sum, divided."), ("user", "Thanks")]
     assert page["messages"][0]["created_at"] == 1_760_000_000_500
+    before = [None, *(message["id"] for message in page["messages"])]
+    assert [message["parent_id"] for message in page["messages"]] == before[:-1], "a rewind leaves what came before"
     await converse(server, session["id"], "Hello")
 
 

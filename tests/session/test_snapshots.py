@@ -75,6 +75,26 @@ async def test_going_back_shows_every_view_the_session_as_it_was(model_server: M
     assert model_server.refusals == []
 
 
+async def test_a_session_that_was_put_back_is_rewound_without_losing_what_came_before(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await answered(model_server, view, "one")
+            at = await snapped(host, tmp_path, session.id)
+            await host.restore(session.id, at)
+            await host.restore(session.id, (await host.snapshots(session.id))[0].at + 1)
+            await view.subscribe()
+            await answered(model_server, view, "two")
+            question = view.view["messages"][-2]["id"]
+            story = texts(view)[:-1]
+            assert (await view.ask("session.rewind", message_id=question))["status"] == "accepted"
+            await view.subscribe()
+            assert texts(view) == story
+            assert story[:2] == ["say one", "one"]
+
+
 async def test_going_back_can_be_undone(model_server: ModelServer, tmp_path: Path) -> None:
     async with hosting(model_server, tmp_path) as host:
         session = await host.create()
