@@ -3,6 +3,7 @@
 import type { Connection } from "./connection";
 import { CommConnection, type WidgetModel } from "./connections/comm";
 import { jupyterPage, socketUrl } from "./connections/page";
+import { PreferredSocket } from "./connections/preferred";
 import { SocketConnection } from "./connections/socket";
 import { mountPanel } from "./panel/mount";
 
@@ -31,11 +32,13 @@ function render({ model, el }: RenderProps): () => void {
 /** The comm, unless the cell asked for a socket and the page has a server to open it to. */
 function connectionOf(model: WidgetModel): Connection {
   const page = jupyterPage();
-  const session_id = model.get("session_id");
-  if (model.get("transport") === "socket" && page !== null && typeof session_id === "string" && session_id) {
-    return new SocketConnection({ session_id, url: () => socketUrl(page, session_id) });
-  }
-  return new CommConnection(model, page);
+  const comm = new CommConnection(model, page);
+  if (model.get("transport") !== "socket" || page === null) return comm;
+  return new PreferredSocket(
+    comm,
+    page,
+    (session_id) => new SocketConnection({ session_id, url: () => socketUrl(page, session_id), page }),
+  );
 }
 
 export default { render };

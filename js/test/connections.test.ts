@@ -4,6 +4,7 @@ import { command } from "../src/connection";
 import { BACKOFF, Backoff } from "../src/connections/backoff";
 import { ATTACH_MS, CommConnection, type WidgetModel } from "../src/connections/comm";
 import { jupyterPage, socketUrl } from "../src/connections/page";
+import { PreferredSocket, TRY_MS } from "../src/connections/preferred";
 import { PING_MS, SocketConnection } from "../src/connections/socket";
 import { LOOK_MS, watchSessions } from "../src/lab/list-socket";
 import type { SessionChange } from "../src/panel/context";
@@ -340,6 +341,84 @@ describe("the comm", () => {
     road.post(command("approval.answer", { id: "apr_1", rev: 1, decision: "deny" }));
     await vi.advanceTimersByTimeAsync(0);
     expect(model.kinds).toContain("command");
+    road.close();
+  });
+});
+
+describe("a comm whose cell asked for a socket", () => {
+  function roads(session_id: string | null = SID) {
+    FakeSocket.made = [];
+    const model = new FakeModel();
+    model.traits = session_id === null ? {} : { session_id };
+    const page = { base_url: "http://jupyter.test/", token: "" };
+    const comm = new CommConnection(model, page);
+    const road = new PreferredSocket(
+      comm,
+      page,
+      (id) =>
+        new SocketConnection({
+          session_id: id,
+          url: () => socketUrl(page, id),
+          WebSocket: FakeSocket as unknown as typeof WebSocket,
+        }),
+    );
+    const frames: Frame[] = [];
+    road.subscribe((frame) => frames.push(frame));
+    return { model, road, frames };
+  }
+  const frame = new Recorder(SID).transient("pong", {});
+
+  test("takes the socket where it opens, and leaves the comm", async () => {
+    const { model, road, frames } = roads();
+    expect(road.status.value.state).toBe("connecting");
+    FakeSocket.last.open();
+    expect([road.status.value.state, road.road]).toEqual(["connected", "panel"]);
+    road.post(command("turn.stop"));
+    expect(FakeSocket.last.sent).toHaveLength(1);
+    model.say({ frames: [frame] });
+    expect(frames).toEqual([]);
+    FakeSocket.last.onmessage?.({ data: JSON.stringify(frame) });
+    expect(frames).toEqual([frame]);
+    road.close();
+  });
+
+  test("waits for the comm to tell the session", () => {
+    const { model, road } = roads(null);
+    expect(FakeSocket.made).toEqual([]);
+    model.say({ hello: { session_id: SID } });
+    expect(FakeSocket.last.url).toBe(`ws://jupyter.test/jupyter-agent/api/v1/sessions/${SID}/connect`);
+    expect(road.status.value.state).toBe("connecting");
+    road.close();
+  });
+
+  test.each([
+    ["the page's server does not have the session", () => FakeSocket.last.fail()],
+    ["the socket is held up on the way", () => vi.advanceTimersByTime(TRY_MS)],
+  ])("stays with the comm where %s", (_, happens) => {
+    const { model, road, frames } = roads(null);
+    model.say({ hello: { session_id: SID } });
+    happens();
+    expect([road.status.value.state, road.road]).toEqual(["connected", "comm"]);
+    road.post(command("history"));
+    expect(model.sent.at(-1)).toMatchObject({ command: { type: "history" } });
+    model.say({ frames: [frame] });
+    expect(frames).toEqual([frame]);
+    vi.advanceTimersByTime(60_000);
+    expect(FakeSocket.made).toHaveLength(1);
+    road.close();
+  });
+
+  test("asks the page's server for no address that a kernel made up", () => {
+    const { road } = roads("../../../api/kernels");
+    expect(FakeSocket.made).toEqual([]);
+    expect(road.road).toBe("comm");
+    road.close();
+  });
+
+  test("says what the comm says while there is no session to open a socket for", () => {
+    const { model, road } = roads(null);
+    model.say({ frames: [{ v: 1, sid: "", ep: "", type: "error", d: { code: "no_server", message: "No server." } }] });
+    expect(road.status.value).toMatchObject({ state: "disconnected", detail: "No server." });
     road.close();
   });
 });

@@ -57,25 +57,36 @@ class AgentPanel(anywidget.AnyWidget):
         session_id: show this session, of the same notebook; default: the notebook's latest.
         new: begin a new session of the notebook.
         height: the panel's height, a CSS length or a number of pixels.
+        transport: how the page talks to the server: ``"comm"``, through this kernel, in any page; or ``"socket"``,
+            past the kernel, where the Jupyter server of the page has the session, and else by comm.
     """
 
     _esm = _loader()
 
     session_id = traitlets.Unicode(None, allow_none=True).tag(sync=True)
     height = traitlets.Unicode("480px").tag(sync=True)
+    transport = traitlets.Enum(["comm", "socket"], "comm").tag(sync=True)
     mode = traitlets.Unicode("", read_only=True)
     model = traitlets.Unicode("", read_only=True)
     title = traitlets.Unicode("", read_only=True)
     status = traitlets.Unicode("connecting", read_only=True)
 
     def __init__(
-        self, session_id: str | None = None, *, new: bool = False, height: str | int = "480px", **kwargs: Any
+        self,
+        session_id: str | None = None,
+        *,
+        new: bool = False,
+        height: str | int = "480px",
+        transport: str = "comm",
+        **kwargs: Any,
     ) -> None:
+        if transport not in ("comm", "socket"):
+            raise ValueError("The transport is 'comm' or 'socket'.")
         self._relay: KernelRelay | None = kernel_relay()
         self._wish = session_id
         self._wants_new = new and session_id is None
         self._answered = threading.Event()
-        super().__init__(session_id=session_id, height=_css_length(height), **kwargs)
+        super().__init__(session_id=session_id, height=_css_length(height), transport=transport, **kwargs)
         self._free_the_comm()
         self.on_msg(self._on_page)
         if self._relay is None:

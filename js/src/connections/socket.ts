@@ -146,8 +146,9 @@ export class SocketConnection implements Connection {
       this.status.value = { state: "disconnected" };
       return; // `wake` goes on when somebody looks again
     }
-    this.status.value = { state: "disconnected", retry_at: Date.now() + delay };
+    // The timer first: whoever hears of the break may close us for good.
     this.retryTimer = setTimeout(() => this.connect(), delay);
+    this.status.value = { state: "disconnected", retry_at: Date.now() + delay };
   }
 
   private readonly wake = (): void => {
