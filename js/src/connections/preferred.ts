@@ -65,7 +65,10 @@ export class PreferredSocket implements Connection {
     if (this.chosen.value !== null) return;
     const session_id = this.comm.session_id.value;
     if (session_id === null) return;
-    if (!SESSION.test(session_id)) return this.choose(this.comm); // it would become part of an address
+    if (!SESSION.test(session_id)) {
+      this.choose(this.comm); // it would become part of an address
+      return;
+    }
     if (this.socket === null) {
       this.socket = this.open(session_id);
       this.timer = setTimeout(() => this.choose(this.comm), TRY_MS);
