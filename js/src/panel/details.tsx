@@ -5,6 +5,7 @@ import { type Details, fetchDetails } from "../connections/page";
 import type { Task, Usage } from "../protocol.gen";
 import { usePanel } from "./context";
 import { Icon } from "./icons";
+import { leavesFor } from "./keyboard";
 
 const MODES = { plan: "Plan: looks only", build: "Build: acts, and asks first" } as const;
 
@@ -34,6 +35,7 @@ export function DetailsBox({ onClose }: DetailsProps) {
       role="dialog"
       aria-label="Details"
       tabIndex={-1}
+      onFocusOut={(event) => leavesFor(event) && onClose(false)}
       onKeyDown={(event) => {
         if (event.key !== "Escape") return;
         event.stopPropagation();

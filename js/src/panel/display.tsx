@@ -6,6 +6,7 @@ import { highlightLines } from "./highlight";
 import { CodeBlock, Markdown } from "./markdown-view";
 import { memo } from "./memo";
 import { isInlineImage } from "./sanitise";
+import { useScrollable } from "./scrollable";
 
 export function Displays({ items }: { items: readonly Display[] }) {
   return (
@@ -43,8 +44,9 @@ export function Unsupported({ type }: { type: string }) {
 
 /** Text as a terminal shows it. */
 export const Terminal = memo(function Terminal({ text }: { text: string }) {
+  const box = useScrollable<HTMLPreElement>(text);
   return (
-    <pre class="jp-agent-terminal">
+    <pre ref={box} class="jp-agent-terminal">
       {ansiRuns(settleReturns(text)).map((run, index) =>
         run.style ? (
           <span key={index} class={run.style}>
@@ -63,10 +65,11 @@ function Diff({ item }: { item: DisplayDiff }) {
   const after = linesOf(item.after);
   const oldHtml = highlightLines(before.join("\n"), item.language);
   const newHtml = highlightLines(after.join("\n"), item.language);
+  const box = useScrollable<HTMLPreElement>(`${item.before}\0${item.after}`);
   return (
     <div class="jp-agent-code">
       {item.label ? <div class="jp-agent-label">{item.label}</div> : null}
-      <pre class="jp-agent-diff">
+      <pre ref={box} class="jp-agent-diff">
         <code class="hljs">
           {withoutDistant(diffLines(before, after)).map((line, index) =>
             line.kind === "skip" ? (
@@ -106,8 +109,9 @@ function Picture({ item }: { item: DisplayImage }) {
 }
 
 function Table({ item }: { item: DisplayTable }) {
+  const box = useScrollable<HTMLDivElement>(String(item.rows.length));
   return (
-    <div class="jp-agent-table">
+    <div ref={box} class="jp-agent-table">
       <table>
         <thead>
           <tr>

@@ -3,6 +3,7 @@ import { useRef, useState } from "preact/hooks";
 import { Icon } from "./icons";
 import { type Block, BlockReader, GrowingCode, markdownHtml } from "./markdown";
 import { memo } from "./memo";
+import { useScrollable } from "./scrollable";
 
 export function Markdown({ text, streaming = false }: { text: string; streaming?: boolean }) {
   const reader = useRef<BlockReader | null>(null);
@@ -20,8 +21,16 @@ export function Markdown({ text, streaming = false }: { text: string; streaming?
 
 const BlockView = memo(function BlockView({ block, growing }: { block: Block; growing: boolean }) {
   if (block.code !== null) return <CodeBlock {...block.code} growing={growing} />;
-  return <div class="jp-agent-block" dangerouslySetInnerHTML={{ __html: markdownHtml(block.raw) }} />;
+  const html = markdownHtml(block.raw);
+  if (html.includes("<table")) return <Wide html={html} growing={growing} />;
+  return <div class="jp-agent-block" dangerouslySetInnerHTML={{ __html: html }} />;
 });
+
+/** Prose that may be wider than the panel. */
+function Wide({ html, growing }: { html: string; growing: boolean }) {
+  const box = useScrollable<HTMLDivElement>(growing ? null : html);
+  return <div ref={box} class="jp-agent-block" dangerouslySetInnerHTML={{ __html: html }} />;
+}
 
 interface CodeProps {
   text: string;
@@ -35,11 +44,12 @@ export const CodeBlock = memo(function CodeBlock({ text, language, label, growin
   const colours = useRef<GrowingCode | null>(null);
   colours.current ??= new GrowingCode();
   const { html, plain } = colours.current.read(text, language, !growing);
+  const box = useScrollable<HTMLPreElement>(growing ? null : text);
   return (
     <div class="jp-agent-code">
       {label ? <div class="jp-agent-label">{label}</div> : null}
       <CopyButton text={text} />
-      <pre>
+      <pre ref={box}>
         <code class="hljs">
           <span dangerouslySetInnerHTML={{ __html: html }} />
           {plain}

@@ -7,6 +7,7 @@ import type { Mode } from "../protocol.gen";
 import { Composer } from "./composer";
 import { Context, type PanelContext, type PanelOptions, usePanel } from "./context";
 import { Header } from "./header";
+import { useKeyboardKeeper } from "./keyboard";
 import { Queue } from "./queue";
 import { Announcer, StatusLine } from "./status-line";
 import { Tasks } from "./tasks";
@@ -58,10 +59,12 @@ export function mountPanel(el: HTMLElement, connection: Connection, options: Pan
 }
 
 function Panel({ input }: { input: { current: HTMLTextAreaElement | null } }) {
-  const { client, options } = usePanel();
+  const { client, options, focusComposer } = usePanel();
+  const root = useKeyboardKeeper(focusComposer);
   const suppress = options.suppressShortcuts ? { "data-lm-suppress-shortcuts": "true" } : {};
   return (
     <section
+      ref={root}
       class="jp-agent"
       aria-label="Agent"
       data-surface={options.surface ?? "side"}

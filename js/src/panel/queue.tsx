@@ -1,5 +1,5 @@
 /** Messages that wait for the running turn. */
-import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { editQueued, moveQueued, removeQueued, resumeQueue, sendQueuedNow } from "../orders";
 import type { QueueItem } from "../protocol.gen";
 import { usePanel } from "./context";
@@ -65,6 +65,12 @@ interface LineProps {
 function QueueLine({ item, up, down }: LineProps) {
   const { client } = usePanel();
   const [draft, setDraft] = useState<string | null>(null);
+  const line = useRef<HTMLLIElement>(null);
+  const back = useRef(false);
+  useEffect(() => {
+    if (draft === null && back.current) line.current?.querySelector<HTMLElement>('[aria-label="Edit"]')?.focus();
+    back.current = false;
+  }, [draft === null]);
   const kept = useRef(false); // the field that goes after Enter loses the keyboard, which would keep it again
   const text = item.parts.map((part) => (part.type === "text" ? part.text : part.name)).join(" ");
   if (draft !== null) {
@@ -83,9 +89,13 @@ function QueueLine({ item, up, down }: LineProps) {
           onInput={(event) => setDraft(event.currentTarget.value)}
           onBlur={keep}
           onKeyDown={(event) => {
-            if (event.key === "Enter" && !event.isComposing) keep();
+            if (event.key === "Enter" && !event.isComposing) {
+              back.current = true;
+              keep();
+            }
             if (event.key === "Escape") {
               event.stopPropagation();
+              back.current = true;
               kept.current = true;
               setDraft(null);
             }
@@ -100,7 +110,7 @@ function QueueLine({ item, up, down }: LineProps) {
   };
   const editable = item.task_id === null && !item.parts.some((part) => part.type === "text" && part.truncated);
   return (
-    <li data-queue-id={item.id}>
+    <li ref={line} data-queue-id={item.id}>
       <span class="jp-agent-queue-text" title={text}>
         {item.when_busy === "steer" ? <span class="jp-agent-muted">steers: </span> : null}
         {item.task_id !== null ? <span class="jp-agent-muted">task: </span> : null}

@@ -4,6 +4,7 @@ import type { Session } from "../protocol.gen";
 import { oldest, type SessionPage, withMore, withNewest, withOne, without } from "../session-list";
 import { type SessionChange, type SessionLibrary, usePanel } from "./context";
 import { Icon } from "./icons";
+import { leavesFor } from "./keyboard";
 
 export const UNTITLED = "New session";
 export const OPEN_MAIN = "Open in the main area";
@@ -65,6 +66,7 @@ export function SessionList({ library, onClose }: ListProps) {
       role="dialog"
       aria-label="Sessions"
       tabIndex={-1}
+      onFocusOut={(event) => leavesFor(event) && onClose(false)}
       onKeyDown={(event) => {
         if (event.key !== "Escape") return;
         event.stopPropagation();

@@ -1,6 +1,6 @@
 /** One quiet line about the connection and what holds things up; absent when there is nothing to say. */
 import { useSignalEffect } from "@preact/signals";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { Fault } from "../client";
 import type { ConnectionStatus } from "../connection";
 import { takeOver } from "../connections/page";
@@ -139,7 +139,13 @@ function Line({ level, role, onClose, children }: LineProps) {
 export function Announcer() {
   const { client } = usePanel();
   const [text, setText] = useState("");
-  useSignalEffect(() => setText(ANNOUNCED[client.status.value] ?? ""));
+  const busy = useRef(false);
+  useSignalEffect(() => {
+    const status = client.status.value;
+    // That it is ready is news to who waited for it; to who opened a session it is not.
+    setText(status === "ready" && !busy.current ? "" : (ANNOUNCED[status] ?? ""));
+    if (status !== "connecting" && status !== "syncing") busy.current = status !== "ready";
+  });
   return (
     <div class="jp-agent-sr" role="status" aria-live="polite">
       {text}
