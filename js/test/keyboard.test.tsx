@@ -1,5 +1,6 @@
 // @vitest-environment jsdom
 import { describe, expect, test } from "vitest";
+import type { SessionLibrary } from "../src/panel/context";
 import { aMessage, aText, aTurn, opening } from "./example";
 import { named, painted, press, scene, show, type } from "./shown";
 
@@ -46,6 +47,33 @@ describe("the keyboard", () => {
     press(root.querySelector('[aria-label="Title"]') as HTMLElement, key);
     await painted();
     expect(document.activeElement).toBe(named(root, "This session"));
+  });
+});
+
+describe("a box that hangs from the header", () => {
+  const library = { list: async () => ({ sessions: [], has_more: false }) } as unknown as SessionLibrary;
+  const open = async (root: HTMLElement) => {
+    named(root, "Sessions")?.click();
+    await painted();
+    expect(document.activeElement).toBe(root.querySelector("[type=search]"));
+  };
+
+  test("closes when the keyboard goes on", async () => {
+    const { root } = await show(scene("rich"), { library });
+    await open(root);
+    named(root, "Message")?.focus();
+    await painted();
+    expect(root.querySelector("[role=dialog]")).toBeNull();
+  });
+
+  test("is closed by the button that opened it", async () => {
+    const { root } = await show(scene("rich"), { library });
+    await open(root);
+    named(root, "Sessions")?.focus(); // as a press of the mouse does
+    await painted();
+    named(root, "Sessions")?.click();
+    await painted();
+    expect(root.querySelector("[role=dialog]")).toBeNull();
   });
 });
 

@@ -36,8 +36,8 @@ export function useKeyboardKeeper(focusComposer: () => void) {
   return root;
 }
 
-/** For a box that lies over the panel: close it when the keyboard goes on to something else. */
+/** For a box that hangs from a bar: close it when the keyboard goes on to something else than the bar's buttons. */
 export function leavesFor(event: FocusEvent): boolean {
-  const box = event.currentTarget as Element;
-  return event.relatedTarget !== null && !box.contains(event.relatedTarget as Node);
+  const bar = (event.currentTarget as Element).parentElement;
+  return event.relatedTarget !== null && !bar?.contains(event.relatedTarget as Node);
 }
