@@ -150,6 +150,10 @@ class Tabs:
         page = self._lease(path)
         return page.documents[path] if page is not None else None
 
+    def paths(self) -> list[str]:
+        """Return what pages have open."""
+        return sorted({path for page in self._pages.values() for path in page.documents})
+
     async def has_open(self, path: str) -> bool:
         """Tell whether a page has it open, giving pages time to come back after a start."""
         self._start_grace()

@@ -16,12 +16,14 @@ sent only when nothing else runs, so stopping can tell our run from the user's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import inspect
 import logging
 import os
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from ..errors import ToolError
@@ -86,7 +88,7 @@ class JupyterWorkspace:
 
     async def read(self, path: str) -> Notebook:
         """Return the live notebook; see ``Workspace``."""
-        path = _checked(path)
+        path = await self._named(path)
         kernel_id = await self._kernels.find(path)
         if await self._tabs.has_open(path):
             notebook = await self._read_in_tab(path)
@@ -99,7 +101,7 @@ class JupyterWorkspace:
         self, path: str, *, cell_type: CellType, source: str, after: str | None, before: str | None, op_id: str
     ) -> Cell:
         """Add a cell; see ``Workspace``."""
-        path = _checked(path)
+        path = await self._named(path)
         cell: dict[str, Json] = {"id": _new_cell_id(op_id), "cell_type": cell_type, "source": source}
         if not await self._tabs.has_open(path):
             await self._refuse_shared(path)
@@ -109,7 +111,7 @@ class JupyterWorkspace:
 
     async def edit(self, path: str, *, cell_id: str, base_hash: str, source: str, op_id: str) -> Cell:
         """Replace a cell's source; see ``Workspace``."""
-        path = _checked(path)
+        path = await self._named(path)
         if not await self._tabs.has_open(path):
             await self._refuse_shared(path)
             return await self._disk.edit(path, cell_id=cell_id, base_hash=base_hash, source=source, op_id=op_id)
@@ -118,7 +120,7 @@ class JupyterWorkspace:
 
     async def delete(self, path: str, *, cell_id: str, base_hash: str, op_id: str) -> Cell:
         """Remove a cell; see ``Workspace``."""
-        path = _checked(path)
+        path = await self._named(path)
         if not await self._tabs.has_open(path):
             await self._refuse_shared(path)
             return await self._disk.delete(path, cell_id=cell_id, base_hash=base_hash, op_id=op_id)
@@ -128,11 +130,11 @@ class JupyterWorkspace:
 
     async def variables(self, path: str) -> list[Variable]:
         """List the kernel's variables; see ``Workspace``."""
-        return await self._kernels.variables(_checked(path))
+        return await self._kernels.variables(await self._named(path))
 
     async def inspect(self, path: str, *, name: str, safe: bool) -> str:
         """Describe one variable; see ``Workspace``."""
-        return await self._kernels.inspect(_checked(path), name=name, safe=safe)
+        return await self._kernels.inspect(await self._named(path), name=name, safe=safe)
 
     # -- running -------------------------------------------------------------------
 
@@ -140,7 +142,7 @@ class JupyterWorkspace:
         self, path: str, *, cell_id: str, base_hash: str, op_id: str, report: Report | None = None
     ) -> RunOutcome:
         """Run a code cell; see ``Workspace``."""
-        path = _checked(path)
+        path = await self._named(path)
         cell = await self._cell_to_run(path, cell_id, base_hash)
         link = await self._idle_kernel(path, op_id, report)
         # Waiting may have taken long: look again at what would run, and where.
@@ -352,6 +354,14 @@ class JupyterWorkspace:
         result = await self._tabs.request(path, method, params, op_id=op_id, timeout_s=self._settings.tab_timeout_s)
         return _read_cell(result.get("cell"))
 
+    async def _named(self, path: str) -> str:
+        """Return the notebook's path as pages spell it: an open file must not be written behind its tab's back."""
+        path = _checked(path)
+        if self._root is None or await self._tabs.has_open(path):
+            return path
+        opened = self._tabs.paths()
+        return await asyncio.to_thread(_same_file, self._root, path, opened) if opened else path
+
     async def _refuse_shared(self, path: str) -> None:
         """Keep off a file that a collaboration server holds in memory and writes itself."""
         web_app = getattr(getattr(self._contents, "parent", None), "web_app", None)
@@ -384,6 +394,16 @@ def _checked(path: str) -> str:
     path = path.strip("/")
     if not path or "\0" in path or "\\" in path or ".." in path.split("/"):
         raise NotebookNotFound("A notebook's path is relative to the server's root directory and stays inside it.")
+    return "/".join(step for step in path.split("/") if step not in ("", "."))
+
+
+def _same_file(root: str, path: str, opened: Sequence[str]) -> str:
+    """Return what an open notebook calls this file: a link, another case or accent may lead to it too."""
+    file = Path(root, *path.split("/"))
+    for other in opened:
+        with contextlib.suppress(OSError, ValueError):
+            if file.samefile(Path(root, *other.split("/"))):
+                return other
     return path
 
 

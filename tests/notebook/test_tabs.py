@@ -27,6 +27,22 @@ async def test_an_open_notebook_is_edited_in_its_tab_and_not_in_its_file(server:
     assert server.load("a.ipynb").cells[0].source == "x = 1"
 
 
+@pytest.mark.parametrize("spelled", ["./a.ipynb", "work/../a.ipynb", "/a.ipynb", ".//./a.ipynb", "linked.ipynb"])
+async def test_an_open_notebook_is_edited_in_its_tab_however_its_path_is_spelled(server: Server, spelled: str):
+    server.write("a.ipynb", "x = 1")
+    (server.root / "linked.ipynb").symlink_to(server.root / "a.ipynb")
+    page = Page(server).open("a.ipynb", "x = 1").connect()
+    page.open("other.ipynb", "never saved")
+    edit = server.workspace.edit(spelled, cell_id="cell-0", base_hash=OLD, source="x = 2", op_id="call-1")
+    if ".." in spelled:
+        with pytest.raises(ToolError, match="stays inside"):
+            await edit
+    else:
+        await edit
+        assert page.source("a.ipynb") == "x = 2"
+    assert server.load("a.ipynb").cells[0].source == "x = 1"
+
+
 async def test_an_open_notebook_is_read_as_the_tab_has_it(server: Server):
     server.write("a.ipynb", "x = 1")
     Page(server).open("a.ipynb", "typed, not saved").connect()
