@@ -168,8 +168,21 @@ class Stranger:
         if last <= self.seq:
             return
         assert "covers" in event or first == self.seq + 1
+        self._in_order(event)
         self._fold(event)
         self.seq = last
+
+    def _in_order(self, event: Json) -> None:
+        """Check what may follow what: nothing of a turn after its end, no step beside a call, no turn unasked."""
+        kind, turn = event["type"], event["turn"]
+        if kind.startswith(("turn.", "step.", "part.", "tool.")):
+            assert turn not in self.ended, f"{kind} after the end of its turn"
+        if kind == "step.started":
+            mine = [part for m in self.view["messages"] if m["turn_id"] == turn for part in m["parts"]]
+            running = [part for part in mine if part["type"] == "tool" and part["state"] not in TERMINAL]
+            assert not [part for part in running if not part["superseded"]], f"a step beside a call: {running}"
+        if kind == "turn.started" and event["d"]["turn"]["trigger"] in ("user", "queue"):
+            assert self.view["messages"][-1]["role"] == "user", "a turn that nobody asked for"
 
     def _fold(self, event: Json) -> None:
         d = copy.deepcopy(event["d"])

@@ -25,8 +25,8 @@ RELAY = "jupyter_agent_relay"
 """Server → kernel, on the control channel."""
 FRAME = "jupyter_agent_frame"
 """Kernel → server, on iopub; pages ignore types they don't know."""
-FRAGMENT_CHARS = 192 * 1024
-"""ASCII JSON, so characters are bytes; with its envelope a fragment stays below 256 KiB."""
+FRAGMENT_CHARS = 120 * 1024
+"""ASCII JSON, of which a quote or a backslash becomes two bytes: with its envelope a fragment stays below 256 KiB."""
 
 
 class Panel(Protocol):

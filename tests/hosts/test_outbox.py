@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
+from jupyter_agent.hosts.kernel import in_pieces
 from jupyter_agent.hosts.server.outbox import BURST, MIN_GAP_S, WINDOW, Outbox
 
 Json = dict[str, Any]
@@ -176,3 +178,28 @@ async def test_a_snapshot_larger_than_what_may_wait_gets_through() -> None:
     kernel.outbox.add(delta(2, 0, "and on"))
     await kernel.until(1)
     assert [event["type"] for event in kernel.events] == ["snapshot", "caught_up", "part.delta"]
+
+
+async def test_acks_of_a_view_too_far_behind_are_kept_as_far_as_they_fit() -> None:
+    kernel = Kernel(pending_bytes=10_000)
+    kernel.confirming = False
+    for n in range(WINDOW):
+        kernel.outbox.add(ack(f"c{n}"))
+        await kernel.until(n + 1)
+    for n in range(100):
+        kernel.outbox.add(ack("c" * 900 + str(n)))
+    kernel.outbox.confirm("m1")
+    await kernel.until(WINDOW + 1)
+    kept = kernel.messages[-1]
+    assert "resync" in [event["type"] for event in kept]
+    assert 1 < len(kept) < 15
+
+
+def test_what_is_over_the_size_that_iopub_likes_goes_in_pieces_and_comes_whole() -> None:
+    content = {"frames": [ack("é🐍" * 100_000 + '"\\' * 200_000)]}
+    pieces = [piece["fragment"] for piece in in_pieces(content)]
+    assert [(piece["n"], piece["of"]) for piece in pieces] == [(n, len(pieces)) for n in range(len(pieces))]
+    assert len({piece["id"] for piece in pieces}) == 1
+    assert all(len(json.dumps({"fragment": piece})) < 256 * 1024 for piece in pieces)
+    assert json.loads("".join(piece["text"] for piece in pieces)) == content
+    assert list(in_pieces({"hello": {}})) == [{"hello": {}}]

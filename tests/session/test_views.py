@@ -6,10 +6,13 @@ import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from jupyter_agent.session.connection import Connection
 from jupyter_agent.session.host import SessionHost
-from tests.model_server import ModelServer, Reply, Text
+from tests.model_server import ModelServer, Reply, Text, ToolUse
 from tests.session.test_host import hosting, until, viewing
 from tests.stranger import Stranger
 
@@ -105,6 +108,52 @@ async def test_a_session_that_is_migrated_under_its_views_is_told_to_them_anew(
             await view.say("again")
             await view.event("turn.ended", after=len(view.events))
             assert (await view.subscribe(since=after))["type"] != "snapshot"
+            view.same_story_as(await view.subscribe())
+
+
+@pytest.mark.parametrize("limit", [{"replay_events": 3}, {"replay_bytes": 600}])
+async def test_a_cursor_that_is_far_behind_gets_a_snapshot(
+    model_server: ModelServer, tmp_path: Path, limit: dict[str, Any]
+) -> None:
+    model_server.script([Reply(Text("A word " * 30))])
+    async with hosting(model_server, tmp_path, **limit) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            start = {"ep": view.ep, "seq": view.seq}
+            await view.say("hello")
+            end = (await view.event("turn.ended"))["seq"]
+            assert (await view.subscribe(since=start))["type"] == "snapshot"
+            assert (await view.subscribe(since={"ep": view.ep, "seq": end - 1}))["seq"] == end
+
+
+async def test_each_road_hears_how_far_the_session_is_in_its_own_rhythm(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    model_server.script([Reply(ToolUse("exit_plan", {"plan": "Do it."}))])
+    async with hosting(model_server, tmp_path, comm_heartbeat_s=0.05, heartbeat_s=60.0) as host:
+        session = await host.create(mode="plan")
+        inline = Stranger(lambda command: connection.receive(command))
+        connection = host.connect(session.id, lambda frame: inline.hear(frame.data), user="me", road="comm")
+        async with viewing(host, session.id) as panel:
+            await inline.open()
+            await panel.say("plan")
+            await panel.event("turn.status", status="awaiting")
+            for _ in range(5):
+                assert (await inline.event("hb", after=len(inline.events)))["d"]["seq"] == inline.seq
+            assert len(panel.of("hb")) <= 1
+        connection.close()
+
+
+async def test_a_character_that_the_model_cut_in_two_arrives_whole(model_server: ModelServer, tmp_path: Path) -> None:
+    model_server.script([Reply(Text("a \ud83d", "\udc0d b \ud83d", "c"))])
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await view.say("hello")
+            await view.event("turn.ended", outcome="completed")
+            assert view.text == "a 🐍 b \ufffdc"
+            for delta in view.of("part.delta"):
+                delta["d"]["delta"].encode()  # no half of a character
             view.same_story_as(await view.subscribe())
 
 

@@ -102,8 +102,14 @@ class Outbox:
         return max(item.bytes for item in self._events)
 
     def _give_up(self, sid: str, ep: str) -> None:
-        # Acks are kept: a command that was accepted must not be sent again for this.
-        self._events = [item for item in self._events if item.event["type"] == "ack"]
+        # Acks are kept as far as they fit: a command that was accepted should not be sent again for this.
+        kept, room = list[_Waiting](), self._pending_bytes
+        acks = [item for item in self._events if item.event["type"] == "ack"]
+        for item in acks[-self._pending_frames :]:
+            if item.bytes <= room:
+                kept.append(item)
+                room -= item.bytes
+        self._events = kept
         resync = transient(sid, ep, now_ms(), Resync(reason="slow")).data
         self._events.append(_Waiting(sid, ep, resync))
         self._bytes = sum(item.bytes for item in self._events)

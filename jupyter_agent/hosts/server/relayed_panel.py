@@ -53,6 +53,12 @@ _OWN_CODE = ErrorInfo(
 )
 
 
+_MOST_WAITING = 500
+_TOO_MANY = AgentError(
+    "The kernel sends more than can be handled; some of it was dropped.", code="busy", hint="Try again in a moment."
+)
+
+
 class OtherNotebook(AgentError):
     """A panel may only show its own notebook's sessions."""
 
@@ -103,14 +109,21 @@ class RelayedPanel:
             pending_frames=settings.pending_frames,
             pending_bytes=settings.pending_bytes,
         )
-        self._inbox: asyncio.Queue[Json] = asyncio.Queue()
+        self._inbox: asyncio.Queue[Json] = asyncio.Queue(_MOST_WAITING)
+        self._overrun = False
         self._task = asyncio.get_running_loop().create_task(self._work())
 
     # -- from the kernel ---------------------------------------------------------------
 
     def receive(self, content: Json) -> None:
-        """Take what the panel sent; it is handled in the order it came."""
-        self._inbox.put_nowait(content)
+        """Take what the panel sent; it is handled in the order it came. Beyond what may wait it is refused, once."""
+        try:
+            self._inbox.put_nowait(content)
+            self._overrun = False
+        except asyncio.QueueFull:
+            if not self._overrun:
+                self._overrun = True
+                self._complain(_TOO_MANY)
 
     def confirm(self, msg_id: str) -> None:
         """The kernel has passed on what we sent under this id."""
