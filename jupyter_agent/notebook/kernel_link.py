@@ -77,6 +77,8 @@ class KernelLink:
         self.execution_state: ExecutionState = "unknown"
         self.busy_parent: str | None = None
         self.closed = False
+        self.ran_our_code = False
+        """Whether code of the agent's has begun in this process: what it left behind may still run, and speak."""
         self._manager = manager
         self._interrupt = interrupt
         self._runs: OrderedDict[str, Run] = OrderedDict()
@@ -139,7 +141,9 @@ class KernelLink:
 
     def watch(self, msg_id: str) -> Run:
         """Follow a request by its id, also one that a page sent and reported late."""
-        return self._run(msg_id).claim()
+        run = self._run(msg_id).claim()
+        self._note(run)
+        return run
 
     def is_running(self, msg_id: str) -> bool:
         """Tell whether this very request occupies the main shell now."""
@@ -228,6 +232,7 @@ class KernelLink:
 
     def restarted(self) -> None:
         """The kernel process is a new one: its predecessor's runs are lost."""
+        self.ran_our_code = False
         self._lose_runs()
         if not self.closed:
             self._set_state("starting", None)
@@ -377,7 +382,9 @@ class KernelLink:
             case _:
                 pass
         if parent_id is not None and parent.get("msg_type") == "execute_request":
-            self._run(parent_id).hear(msg_type, content)
+            run = self._run(parent_id)
+            run.hear(msg_type, content)
+            self._note(run)
         if parent_id in self._doomed and msg_type == "execute_input":
             self._doomed.discard(parent_id)
             self._begin_to_stop(parent_id)
@@ -405,6 +412,11 @@ class KernelLink:
             run = self._runs[msg_id] = Run(msg_id)
             self._forget_old_runs()
         return run
+
+    def _note(self, run: Run) -> None:
+        if run.entered_at is not None and not run.silent:
+            # As long as a page has not told which one is the agent's, any may be.
+            self.ran_our_code = self.ran_our_code or run.claimed or self._expected > 0
 
     def _forget_old_runs(self) -> None:
         surplus = len(self._runs) - KEPT_RUNS

@@ -219,3 +219,14 @@ async def test_a_cell_that_runs_before_its_page_said_so_counts_as_the_agents_own
     await link.interrupt()
     await until(lambda: link.execution_state == "idle")
     assert not link.runs_our_code()
+    assert link.ran_our_code
+    link.restarted()
+    assert not link.ran_our_code
+
+
+async def test_looking_at_a_variable_leaves_nothing_of_the_agents_behind(server: Server):
+    link = await server.kernel("a.ipynb")
+    await link.execute("1", silent=True).done()
+    assert not link.ran_our_code
+    await link.execute("1").done()
+    assert link.ran_our_code

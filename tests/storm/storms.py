@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 from jupyter_agent.hosts.kernel import in_pieces
+from jupyter_agent.hosts.server.relay import Answers
 from jupyter_agent.hosts.server.relayed_panel import RelayedPanel
 from jupyter_agent.notebook.kernel_link import KernelLink
 from jupyter_agent.session.connection import Connection
@@ -70,6 +71,8 @@ class SocketEnd:
 class _Kernel:
     """What a relayed panel needs of a kernel: it takes messages, and says that it has."""
 
+    ran_our_code = False
+
     def __init__(self, down: Callable[[Json], None]) -> None:
         self.panel: RelayedPanel | None = None
         self._down = down
@@ -105,7 +108,7 @@ class CommEnd:
 
         self._kernel = _Kernel(down)
         self._make = lambda: RelayedPanel(
-            "panel", link=cast("KernelLink", self._kernel), settings=settings, get_host=get_host,
+            "panel", link=cast("KernelLink", self._kernel), answers=Answers(), settings=settings, get_host=get_host,
             find_notebook=find_notebook, user="me", may_write=True, may_execute=True, log=logging.getLogger(__name__),
         )  # fmt: skip
         self._panel = self._kernel.panel = self._make()

@@ -43,11 +43,22 @@ class NoNotebook(AgentError):
 
 @dataclass(slots=True)
 class _Starter:
-    """The user who started a kernel, and what they may do with sessions."""
+    """The user who started a kernel, and what they may do with sessions.
+
+    One that nobody's request started may be anybody's: its panels talk and stop, and let nothing act.
+    """
 
     name: str = "unknown"
     may_write: bool = True
-    may_execute: bool = True
+    may_execute: bool = False
+
+
+@dataclass(slots=True)
+class Answers:
+    """How the pages of one kernel let calls act."""
+
+    by_comm: bool = False
+    """They did so by comm before any of the agent's code had run: this is the road they have."""
 
 
 @dataclass(slots=True)
@@ -56,6 +67,7 @@ class _Watch:
 
     link: KernelLink
     unsubscribe: Callable[[], None] = lambda: None
+    answers: Answers = field(default_factory=Answers)
     panels: dict[str, RelayedPanel] = field(default_factory=dict[str, "RelayedPanel"])
 
     def drop_panels(self) -> None:
@@ -137,6 +149,8 @@ class Relay:
                     await self.watch(kernel_id)
                 case "restart":
                     self._drop_panels(kernel_id)
+                    if kernel_id in self._watches:
+                        self._watches[kernel_id].link.ran_our_code = False
                     await self.watch(kernel_id)
                 case "shutdown":
                     self.forget(kernel_id)
@@ -205,6 +219,7 @@ class Relay:
         return RelayedPanel(
             panel_id,
             link=watch.link,
+            answers=watch.answers,
             settings=self._engine.settings,
             get_host=self._engine.host,
             find_notebook=lambda: self._notebook_of(kernel_id),

@@ -9,7 +9,9 @@
 Code in a kernel is the user's own, and may be the model's. So a panel reaches
 only sessions of its kernel's notebook, as the user who started the kernel;
 it never grants anything for good; and while code that the agent runs occupies
-the kernel, it neither approves anything nor changes the mode.
+the kernel, it neither approves anything nor changes the mode. What such code
+left behind (a thread) could speak later: where the pages have another road,
+as all have that this server serves, none approves by this one any more.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from ...protocol.content import Session
     from ...session.connection import Connection
     from ...session.host import SessionHost
+    from .relay import Answers
 
 Json = dict[str, Any]
 
@@ -57,6 +60,11 @@ _MOST_WAITING = 500
 _TOO_MANY = AgentError(
     "The kernel sends more than can be handled; some of it was dropped.", code="busy", hint="Try again in a moment."
 )
+_OWN_CODE_RAN = ErrorInfo(
+    code="own_code_ran",
+    message="Code that the agent ran in this kernel could answer in your place, so this cannot come from here.",
+    hint="Use the side panel, or restart the kernel.",
+)
 
 
 class OtherNotebook(AgentError):
@@ -73,6 +81,7 @@ class RelayedPanel:
         panel_id: str,
         *,
         link: KernelLink,
+        answers: Answers,
         settings: Settings,
         get_host: Callable[[], Awaitable[SessionHost]],
         find_notebook: Callable[[], Awaitable[str]],
@@ -83,6 +92,7 @@ class RelayedPanel:
     ) -> None:
         self.panel_id = panel_id
         self._link = link
+        self._answers = answers
         self._settings = settings
         self._get_host = get_host
         self._find_notebook = find_notebook
@@ -241,8 +251,13 @@ class RelayedPanel:
                 ApprovalAnswer() | MessageSend(deny_pending=True) | SessionSet(mode=str()) | TaskUpdate(mode=str())
             ) if self._link.runs_our_code():
                 return _OWN_CODE
+            case ApprovalAnswer(decision="allow") if self._link.ran_our_code and not self._answers.by_comm:
+                return _OWN_CODE_RAN
             case _:
-                return refusal(command, may_write=self._may_write, may_execute=self._may_execute)
+                refused = refusal(command, may_write=self._may_write, may_execute=self._may_execute)
+        if refused is None and isinstance(command, ApprovalAnswer) and command.decision == "allow":
+            self._answers.by_comm = True
+        return refused
 
     # -- from the session --------------------------------------------------------------
 
