@@ -21,6 +21,7 @@ import pytest_asyncio
 
 from jupyter_agent.errors import AgentError
 from jupyter_agent.hosts.cli import doctor as checks
+from jupyter_agent.settings import Settings
 from jupyter_agent.store import snapshots
 from jupyter_agent.store.opening import connect
 from jupyter_agent.store.owning import Server, claim
@@ -462,3 +463,14 @@ def test_a_check_that_breaks_keeps_no_other_from_being_seen(tmp_path: Path) -> N
     found = list(checks.examine(str(tmp_path / "file" / "below")))
     assert not next(check for check in found if check.name == "data directory").ok
     assert found[-1].name == "model"
+
+
+async def test_all_that_can_be_configured_is_listed_with_its_default() -> None:
+    told = await agent("settings")
+    assert told.code == 0
+    assert "--AgentExtension.max_steps=<Int>" in told.out
+    listed = (await agent("settings", "--json")).json
+    fields = set(Settings.__dataclass_fields__) - {"api_key"}
+    assert set(listed) == fields | {"api_key_file", "open_panel"}
+    assert all(one["help"] for one in listed.values())
+    assert listed["mode"]["default"] == "build"

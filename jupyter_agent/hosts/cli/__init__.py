@@ -50,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="say what is installed, what is configured, and what is wrong")
     _common(doctor)
     doctor.set_defaults(run=_doctor)
+    settings = commands.add_parser("settings", help="list all that can be configured, with defaults")
+    settings.add_argument("--json", action="store_true", help="answer in JSON, for scripts")
+    settings.set_defaults(run=_settings)
     return top
 
 
@@ -109,6 +112,12 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from .doctor import doctor
 
     return doctor(arguments)
+
+
+def _settings(arguments: argparse.Namespace) -> int:
+    from .settings import list_settings
+
+    return list_settings(arguments)
 
 
 def _help(parser: argparse.ArgumentParser) -> Run:
