@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agent.loop import Awaiting, Ended, run_turn
-from ..errors import AgentError, CommandRejected, ModelError, SessionFailed, StoreError
+from ..errors import AgentError, CommandRejected, ModelError, SessionFailed, StoreDamaged, StoreError
 from ..protocol.commands import History, Subscribe, TurnStop
 from ..protocol.content import Json, OutcomeKind, QueueItem, Road, Session, TurnError
 from ..protocol.cut import frames_of
@@ -40,7 +40,8 @@ from ..protocol.events import (
 )
 from ..protocol.frames import Frame, Recorded, transient
 from ..protocol.ids import now_ms
-from ..store import loading, transcript
+from ..store import transcript
+from ..store.opening import DAMAGE_HINT
 from ..store.store import SessionStore
 from ..store.writes import PutMeta, PutSession, Write
 from . import approvals, deciding, ending, naming, queueing, recovery, tasks
@@ -70,7 +71,7 @@ class SessionActor:
         services: Services,
         store: SessionStore,
         thread: ThreadPoolExecutor,
-        loaded: loading.Loaded,
+        state: State,
         *,
         emit: Callable[[list[Recorded], Frame], None],
         hint: Callable[[Frame], None],
@@ -81,7 +82,7 @@ class SessionActor:
     ) -> None:
         self.id = session_id
         self.services = services
-        self.state = State.of(loaded)
+        self.state = state
         self._thread = thread
         self._emit = emit
         self._hint = hint
@@ -115,14 +116,14 @@ class SessionActor:
     async def activate(cls, session_id: str, folder: Path, services: Services, **outlets: Any) -> SessionActor:
         """Wake the session of ``folder``. Raises ``StoreError``."""
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"jupyter-agent-{session_id[-6:]}")
-        opening = thread.submit(SessionStore.wake, folder, services.server, services.profile)
+        opening = thread.submit(_open, folder, services)
         try:
-            store, loaded = await asyncio.wrap_future(opening)
+            store, state = await asyncio.wrap_future(opening)
         except BaseException:
             opening.add_done_callback(_close_late)
             thread.shutdown(wait=False)
             raise
-        actor = cls(session_id, services, store, thread, loaded, **outlets)
+        actor = cls(session_id, services, store, thread, state, **outlets)
         recovery.take_up(actor)
         return actor
 
@@ -400,7 +401,17 @@ class SessionActor:
             self.put_facts()
 
 
-def _close_late(opening: Future[tuple[SessionStore, loading.Loaded]]) -> None:
+def _open(folder: Path, services: Services) -> tuple[SessionStore, State]:
+    """Own the session and read its state, on the session's thread: a live turn may be a long one."""
+    store, loaded = SessionStore.wake(folder, services.server, services.profile)
+    try:
+        return store, State.of(loaded)
+    except (TypeError, ValueError, LookupError) as error:
+        store.close()
+        raise StoreDamaged("The session's database cannot be read.", hint=DAMAGE_HINT) from error
+
+
+def _close_late(opening: Future[tuple[SessionStore, State]]) -> None:
     """Let go of a database that opened when nobody waited for it any more."""
     if not opening.cancelled() and opening.exception() is None:
         opening.result()[0].close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from ..protocol.commands import Subscribe
 from ..protocol.cut import fit_snapshot, frames_of, size
@@ -17,7 +17,7 @@ from ..store.store import SessionStore
 T = TypeVar("T")
 MOST_MESSAGES = 200
 _ENVELOPE_BYTES = 64
-"""The names of a snapshot's type and body."""
+"""The name of a snapshot's body, and some to spare."""
 
 
 class Reads(Protocol):
@@ -32,21 +32,12 @@ async def what_was_missed(
     journal: Reads, session_id: str, ep: str, settings: Settings, command: Subscribe
 ) -> tuple[list[Frame], int]:
     """Return frames that end in ``caught_up``, and the seq they reach. Raises ``StoreError``."""
-    events = await _replay(journal, settings, command)
-    if events is None:
-        page = min(max(command.page, 1), MOST_MESSAGES)
-        snap = await journal.read(
-            lambda store: reading.snapshot(
-                store.db.conn, page=page, page_bytes=settings.page_bytes, message_bytes=settings.message_room
-            )
-        )
-        seq = snap["as_of"]
-        head = {"v": VERSION, "sid": session_id, "ep": ep, "ts": now_ms(), "turn": None}
-        room = settings.frame_bytes - size(head) - _ENVELOPE_BYTES
-        frames = [Frame({**head, "type": "snapshot", "d": fit_snapshot(snap, room)})]
-    else:
-        seq = replay.range_of(events[-1])[1] if events else command.since.seq if command.since else 0
-        frames = [frame for frame, _ in frames_of(session_id, ep, events, settings.frame_bytes)] if events else []
+
+    def tell(store: SessionStore) -> tuple[list[Frame], int]:
+        # Read, cut and spelled where the session's own reading is done: no other session waits for a long one.
+        return _replayed(store, session_id, ep, settings, command) or _told(store, session_id, ep, settings, command)
+
+    frames, seq = await journal.read(tell)
     frames.append(transient(session_id, ep, now_ms(), CaughtUp(seq=seq)))
     return frames, seq
 
@@ -61,16 +52,40 @@ async def page_before(journal: Reads, settings: Settings, before: str | None, li
     )
 
 
-async def _replay(journal: Reads, settings: Settings, command: Subscribe) -> list[dict[str, Any]] | None:
+def _replayed(
+    store: SessionStore, session_id: str, ep: str, settings: Settings, command: Subscribe
+) -> tuple[list[Frame], int] | None:
+    """Tell the events since the view's cursor; None when it has none, or a snapshot is cheaper."""
     since = command.since
     if since is None:
         return None
-    return await journal.read(
-        lambda store: replay.replay(
-            store.db.conn,
-            since,
-            limit=settings.replay_events,
-            limit_bytes=settings.replay_bytes,
-            message_bytes=settings.message_room,
-        )
+    events = replay.replay(
+        store.db.conn,
+        since,
+        limit=settings.replay_events,
+        limit_bytes=settings.replay_bytes,
+        message_bytes=settings.message_room,
     )
+    if events is None:
+        return None
+    if not events:
+        return [], since.seq
+    return [frame for frame, _ in frames_of(session_id, ep, events, settings.frame_bytes)], replay.range_of(events[-1])[
+        1
+    ]
+
+
+def _told(
+    store: SessionStore, session_id: str, ep: str, settings: Settings, command: Subscribe
+) -> tuple[list[Frame], int]:
+    """Tell the session as it is now."""
+    page = min(max(command.page, 1), MOST_MESSAGES)
+    snap = reading.snapshot(
+        store.db.conn, page=page, page_bytes=settings.page_bytes, message_bytes=settings.message_room
+    )
+    head = {"v": VERSION, "sid": session_id, "ep": ep, "ts": now_ms(), "turn": None, "type": "snapshot"}
+    frame = Frame({**head, "d": snap})
+    if len(frame.text) > settings.frame_bytes:
+        room = settings.frame_bytes - size(head) - _ENVELOPE_BYTES
+        frame = Frame({**head, "d": fit_snapshot(snap, room)})
+    return [frame], snap["as_of"]

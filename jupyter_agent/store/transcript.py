@@ -144,24 +144,26 @@ class _Filled(NamedTuple):
 
 def _filled(conn: sqlite3.Connection, message: Wire, *, below: int | None, message_bytes: int) -> _Filled:
     """Put the parts below an ``idx`` into the message: the newest ones, as many as fit, at least one."""
-    newest_first: list[Wire] = []
+    newest_first: list[str] = []
     size, earlier = 0, False
     for (data,) in conn.execute(
         "SELECT data FROM parts WHERE message_id=? AND idx < ? ORDER BY idx DESC",
         (message["id"], NO_LIMIT if below is None else below),
     ):
-        size += len(data) + 1  # Rows are spelled as frames are.
-        if newest_first and size > message_bytes:
+        more = len(data) + 1  # Rows are spelled as frames are.
+        if newest_first and size + more > message_bytes:
             earlier = True
             break
-        newest_first.append(json.loads(data))
-    whole = message | {"parts": newest_first[::-1]}
-    open_text = message["status"] == "streaming" and _add_open_text(conn, newest_first)
+        newest_first.append(data)
+        size += more
+    parts: list[Wire] = json.loads(f"[{','.join(reversed(newest_first))}]")
+    open_text = message["status"] == "streaming" and _add_open_text(conn, parts)
+    whole = message | {"parts": parts}
     if earlier and message["status"] != "streaming" and _has_cut_part(conn, message["id"]):
         whole["truncated"] = True
     whole = marked(whole)
     shown = fit_message(whole, message_bytes) if open_text or size > message_bytes else whole
-    return _Filled(shown, size, earlier or len(shown["parts"]) < len(newest_first))
+    return _Filled(shown, size, earlier or len(shown["parts"]) < len(parts))
 
 
 def _has_cut_part(conn: sqlite3.Connection, message_id: str) -> bool:
