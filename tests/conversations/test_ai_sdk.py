@@ -141,6 +141,19 @@ async def test_a_failed_turn_is_an_error_there_too(jupyter: RunningServer, scrip
         assert read["errors"] == [ended["d"]["error"]["message"]]
 
 
+async def test_a_turn_that_left_the_story_is_not_told(jupyter: RunningServer, script: Script) -> None:
+    word = script(["Gone."])
+    road = SocketRoad(jupyter)
+    async with road.session() as session_id, road.view(session_id) as view:
+        await view.open()
+        await view.say(word)
+        await view.event("turn.ended")
+        path = f"{API}/sessions/{session_id}/stream?format=ai"
+        status, _ = await jupyter.ask("POST", f"{API}/sessions/{session_id}/clear")
+        assert status == 200
+        assert await jupyter.ask("GET", path) == (204, "")
+
+
 async def test_a_session_without_a_turn_has_nothing_to_follow(jupyter: RunningServer) -> None:
     session_id = await jupyter.new_session()
     path = f"{API}/sessions/{session_id}/stream?format=ai"

@@ -53,7 +53,9 @@ class StreamHandler(AgentHandler):
         host = await self.engine.host()
         # What keeps it from waking is an answer with a status, not an empty stream.
         state = (await host.get(session_id)).state
-        if chunks and state.turn is None and (only_live or state.last_outcome is None):
+        last = state.last_outcome
+        left = last is None or state.head_turn != last.turn  # a rewind may have taken its answer out of the story
+        if chunks and state.turn is None and (only_live or left):
             self.set_status(HTTPStatus.NO_CONTENT)
             return
         self._over, self._unsent = asyncio.Event(), Unsent()
@@ -104,7 +106,12 @@ class StreamHandler(AgentHandler):
         self.set_header("X-Accel-Buffering", "no")  # nginx would gather the events
 
     def _sink(self, frame: Frame) -> None:
-        self._send(self._teller.tell(frame.data))
+        try:
+            self._send(self._teller.tell(frame.data))
+        except Exception:
+            self._over.set()  # else it would beat on, and say nothing more
+            self.log.exception("a stream of session %s broke off", frame.data.get("sid"))
+            raise
         if self._teller.over:
             self._over.set()
 
