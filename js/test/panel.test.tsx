@@ -517,6 +517,23 @@ describe("how it ended", () => {
     expect(named(root, "Continue")).toBeUndefined();
   });
 
+  test("nothing is said of an answer that the session was rewound past", async () => {
+    const { root } = await show((recorder) =>
+      opening(recorder, [aMessage("msg_a", "user", [aText("prt_a", 0, "Plot it")])], {
+        last_outcome: {
+          turn: "trn_2",
+          outcome: "interrupted",
+          error: null,
+          usage: USAGE,
+          message_ids: ["msg_b"],
+          ended_at: 0,
+        },
+      }),
+    );
+    expect(named(root, "Continue")).toBeUndefined();
+    expect(root.textContent).not.toContain("interrupted");
+  });
+
   test("a call whose outcome nobody saw says so without being opened", async () => {
     const call = aTool("prt_b", 0, "run_cell", { effect: "execute", state: "output-error", reason: "interrupted" });
     const { root } = await show(ended("interrupted", [call]));

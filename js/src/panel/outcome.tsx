@@ -9,6 +9,8 @@ export function Outcome() {
   const { client, focusComposer } = usePanel();
   const { last_outcome: outcome, turn, messages } = client.view.value;
   if (outcome === null || turn !== null || client.sent.value.length > 0) return null;
+  // Rewound or cleared, the answer is no part of the story any more.
+  if (!messages.some((message) => outcome.message_ids.includes(message.id))) return null;
   const resume = action("Continue", () => {
     focusComposer(); // the button goes, and would take the keyboard with it
     void goOn(client, outcome.turn);
