@@ -23,6 +23,7 @@ import type {
   Message,
   Mode,
   Part,
+  QueueItem,
   Welcome,
 } from "./protocol.gen";
 import { eventsOf, prependHistory, reduce } from "./reduce";
@@ -120,6 +121,11 @@ export class AgentClient {
   /** Say once more what was refused for good. */
   sendAgain(id: string): void {
     this.delivery.sendAgain(id);
+  }
+
+  /** Keep in sight what waited, and waits no more. */
+  keep(items: readonly QueueItem[], why: Fault): void {
+    this.delivery.keep(items, why);
   }
 
   /** Forget a message that the server hasn't taken; tell what it was. */

@@ -14,7 +14,7 @@ import { type Connection, command, newId } from "./connection";
 import { Backoff } from "./connections/backoff";
 import { uploadText } from "./connections/page";
 import { type Entry, Outbox, type Refusal } from "./outbox";
-import type { Ack, AgentCommand, SentFile, SentText, WhenBusy } from "./protocol.gen";
+import type { Ack, AgentCommand, QueueItem, SentFile, SentText, WhenBusy } from "./protocol.gen";
 import type { View } from "./view";
 
 export const ACK_TIMEOUT_MS = 5_000;
@@ -133,6 +133,21 @@ export class Delivery {
     const { id: _, parts, ...options } = (order?.d ?? { id, parts: [] }) as Said;
     if (message.whole) void this.send(message.text, { ...options, files: message.files });
     else void this.say({ ...options, id: newId("msg"), parts }, message.text);
+  }
+
+  /** Keep the words of messages that the server let go of. */
+  keep(items: readonly QueueItem[], why: Fault): void {
+    const isWhole = ({ parts }: QueueItem) => !parts.some((part) => part.type === "text" && part.truncated);
+    const kept = items
+      .filter((item) => item.task_id === null && isWhole(item))
+      .map(({ message_id, parts }) => ({
+        id: message_id,
+        text: textOf({ parts } as Pick<Said, "parts">),
+        files: filesOf({ parts } as Pick<Said, "parts">),
+        whole: true,
+        why,
+      }));
+    this.unsent.value = [...this.unsent.peek(), ...kept];
   }
 
   /** Forget a message that the server hasn't taken; tell what it was. */
@@ -317,11 +332,11 @@ function shownOf(said: Said): SentMessage {
   return { id: said.id, text: textOf(said), files: filesOf(said) };
 }
 
-function textOf({ parts }: Said): string {
+function textOf({ parts }: Pick<Said, "parts">): string {
   return parts.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("\n");
 }
 
-function filesOf({ parts }: Said): SentFile[] {
+function filesOf({ parts }: Pick<Said, "parts">): SentFile[] {
   return parts.filter((part): part is SentFile => part.type === "file");
 }
 

@@ -1,7 +1,7 @@
 // @vitest-environment jsdom
 import { describe, expect, test, vi } from "vitest";
 import type { Command } from "../src/connection";
-import type { Part, SentFile } from "../src/protocol.gen";
+import type { EventFrame, Part, SentFile, TextPart } from "../src/protocol.gen";
 import { aMessage, aText, opening } from "./example";
 import type { Recorder } from "./recorder";
 import { named, painted, press, show, type } from "./shown";
@@ -74,6 +74,22 @@ describe("a message with files, edited and sent again", () => {
     await painted();
     expect((named(root, "Message") as HTMLTextAreaElement).value).toBe("What is in these?");
     expect(attached(root)).toEqual(["penguins.csv", "plot.png"]);
+  });
+
+  test("what waited behind the first message is kept in sight when the conversation begins anew", async () => {
+    const waits = { id: "que_1", message_id: "msg_q", rev: 1, created_at: 0, task_id: null, user: "me" };
+    const queue = [{ ...waits, when_busy: "queue" as const, parts: [aText("prt_q", 0, "And then?") as TextPart] }];
+    const { root, road, recorder, say } = await show((r) => {
+      const [snapshot, caught_up] = said(r) as [EventFrame, EventFrame];
+      return [{ ...snapshot, d: { ...snapshot.d, queue, paused: true } } as EventFrame, caught_up];
+    });
+    await edit(root);
+    const { cmd_id, type: kind } = road.posted.at(-1) as Command;
+    expect(kind).toBe("session.clear");
+    await say(recorder.transient("ack", { cmd_id, status: "accepted", result: {}, error: null }));
+    await vi.waitFor(() => expect(root.textContent).toContain("Not sent. It waited behind what left"));
+    named(root, "Retry")?.click();
+    expect(road.posted.at(-1)).toMatchObject({ type: "message.send", d: { parts: [{ text: "And then?" }] } });
   });
 
   test("a file's name that is markup is shown, not obeyed", async () => {

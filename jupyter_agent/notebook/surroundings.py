@@ -27,8 +27,10 @@ class Observer:
         self._contents = contents_manager
         self._kernels = kernels
 
-    async def look(self, notebook_path: str | None) -> Surroundings:
-        """Return what is around a notebook, or around a session that has none."""
+    async def look(self, notebook_path: str | None, *, here: bool = True) -> Surroundings:
+        """Return what is around a notebook, or around a session that has none; nothing where it is not ``here``."""
+        if not here:
+            return Surroundings(notebook_path=notebook_path, kernel=None, git=None)
         return Surroundings(
             notebook_path=notebook_path,
             kernel=await self._kernels.facts(notebook_path) if notebook_path else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from tests.hosts.running_server import API, RunningServer
 from tests.hosts.test_rest import NOBODY, refused
@@ -54,3 +55,17 @@ async def test_details_of_no_session_are_refused(server: RunningServer) -> None:
     refused(await server.ask("GET", f"{API}/sessions/{NOBODY}/details"), 404, "not_found")
     status, _ = await server.ask("GET", f"{API}/sessions/{NOBODY}/details", token=None)
     assert status == 403
+
+
+async def test_a_session_of_another_root_is_not_looked_for_below_this_one(tmp_path: Path) -> None:
+    shared = f"--AgentExtension.data_dir={tmp_path / 'sessions'}"
+    first = RunningServer(tmp_path / "first", shared)
+    session_id = await first.new_session(notebook_path="a.ipynb")
+    first.stop()
+    second = RunningServer(tmp_path / "second", shared)
+    (second.notebooks / ".git").mkdir()
+    (second.notebooks / ".git" / "HEAD").write_text("ref: refs/heads/another-project\n")
+    status, found = await second.ask("GET", f"{API}/sessions/{session_id}/details")
+    second.stop()
+    assert status == 200
+    assert (found["notebook_path"], found["kernel"], found["git"]) == ("a.ipynb", None, None)

@@ -1,10 +1,12 @@
 /** What can be done with one message. */
-import { fork, lastBefore, rewind, tryAgain } from "../orders";
+import { accepted, fork, lastBefore, rewind, tryAgain } from "../orders";
 import type { FilePart, Message, Part, TextPart } from "../protocol.gen";
 import { type PanelContext, usePanel } from "./context";
 import { again, joined } from "./files";
 import { type Choice, Menu } from "./menu";
 import { offerBack } from "./undo";
+
+const WAITED = { code: "rewound", message: "It waited behind what left the conversation." };
 
 export function MessageMenu({ message }: { message: Message }) {
   const context = usePanel();
@@ -76,7 +78,11 @@ function editAndResend(context: PanelContext, before: string | null, message: Me
   const { client, draft, draftFiles, focusComposer } = context;
   const text = textOf(message);
   offerBack(context, "Rewound to before this message.");
-  void rewind(client, before);
+  const { queue } = client.view.peek();
+  void rewind(client, before).then((ack) => {
+    // To begin anew empties the queue, which nobody asked for here.
+    if (before === null && accepted(ack)) client.keep(queue, WAITED);
+  });
   draft.value = draft.peek().trim() ? `${text}\n\n${draft.peek()}` : text;
   const files = message.parts.filter((part): part is FilePart => part.type === "file");
   draftFiles.value = joined(files.map(again), draftFiles.peek());
