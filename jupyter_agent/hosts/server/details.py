@@ -6,7 +6,8 @@
      "kernel": {"name", "display_name", "state"} | null while none runs,
      "git": {"root", "branch": str|null, "commit": str|null} | null outside of any repository}
 
-The last two are null, too, for a session whose notebook is below another server's root. Looked up when it is asked for: kernels come and go and branches change without a word to us.
+The last two are null, too, for a session whose notebook is below another server's root. Looked up when it is
+asked for: kernels come and go and branches change without a word to us.
 """
 
 from __future__ import annotations
