@@ -42,6 +42,7 @@ FLAGS = (
 )
 
 NOT_OURS: tuple[tuple[str, str], ...] = (
+    (r"status of 404 .*/api/kernels/", "JupyterLab asks after a kernel that died with its server."),
     (r"reading 'schema'\)\s+at \S+/static/notebook/", "Notebook 7 says so at every start, without us too."),
     (
         r"'filebrowser:open-path' not registered",
