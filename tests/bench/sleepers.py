@@ -59,7 +59,9 @@ async def _idle(server: RunningServer) -> list[Figure]:
         cpu = max(0.0, 100 * (now.user + now.system - used.user - used.system) / WATCH_S)
     name = f"{IDLE} idle sessions under sockets"
     return [
-        Figure(part="sleep", name=f"{name}: memory a session", unit="KiB", value=(after - before) / 1024 / IDLE),
+        Figure(
+            part="sleep", name=f"{name}: memory a session", unit="KiB", goal=100, value=(after - before) / 1024 / IDLE
+        ),
         Figure(part="sleep", name=f"{name}: files a session, with its socket", unit="", value=held / IDLE, goal=1.05),
         Figure(part="sleep", name=f"{name}: CPU", unit="%", value=cpu, goal=2),
     ]
