@@ -11,12 +11,15 @@ export interface SessionPage {
 export function withOne(page: SessionPage, session: Session): SessionPage {
   if (session.archived_at !== null) return without(page, session.id);
   const { sessions, has_more } = page;
-  if (sessions.some(({ id }) => id === session.id)) {
-    return { sessions: sessions.map((one) => (one.id === session.id ? session : one)), has_more };
-  }
+  if (sessions.some(({ id }) => id === session.id)) return withAgain(page, session);
   const place = sessions.findIndex((one) => isNewer(session, one));
   if (place >= 0) return { sessions: [...sessions.slice(0, place), session, ...sessions.slice(place)], has_more };
   return has_more ? page : { sessions: [...sessions, session], has_more };
+}
+
+/** The list with one of its sessions as it is now, put away or not. */
+export function withAgain({ sessions, has_more }: SessionPage, session: Session): SessionPage {
+  return { sessions: sessions.map((one) => (one.id === session.id ? session : one)), has_more };
 }
 
 export function without(page: SessionPage, id: string): SessionPage {

@@ -652,6 +652,15 @@ describe("sessions", () => {
     named(root, "Sessions")?.click();
     await vi.waitFor(() => expect(root.querySelectorAll(".jp-agent-session").length).toBeGreaterThan(0));
   };
+  test("one that was put away is found by its words, and taken out again", async () => {
+    const { asked, library: there } = library([aSession({ id: "ses_9", title: "Long ago", archived_at: 1 })]);
+    const { root } = await show(scene("rich"), { library: there });
+    await open(root);
+    expect(row(root, "ses_9").textContent).toContain("archived");
+    await act(root, "ses_9", "Unarchive");
+    expect(asked).toContainEqual(["unarchive", "ses_9"]);
+  });
+
   const act = async (root: HTMLElement, id: string, name: string) => {
     row(root, id).querySelector<HTMLElement>("[aria-expanded=false]")?.click();
     await painted();

@@ -53,7 +53,8 @@ export class AgentApi {
 
   /** A page of them, behind `before`; `query` is looked for in titles and messages. */
   private found(query: string, before?: string): Promise<SessionPage> {
-    const wanted = new URLSearchParams({ state: "active", limit: String(PAGE) });
+    // What was put away, by itself after two weeks, is found by its words.
+    const wanted = new URLSearchParams({ state: query === "" ? "active" : "all", limit: String(PAGE) });
     if (query !== "") wanted.set("q", query);
     if (before !== undefined) wanted.set("before", before);
     return this.request<SessionPage>(`sessions?${wanted}`);

@@ -1,7 +1,7 @@
 /** The list of sessions: found, opened, renamed, copied, put away, deleted. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Session } from "../protocol.gen";
-import { oldest, type SessionPage, withMore, withNewest, withOne, without } from "../session-list";
+import { oldest, type SessionPage, withAgain, withMore, withNewest, withOne, without } from "../session-list";
 import { type SessionChange, type SessionLibrary, usePanel } from "./context";
 import { Icon } from "./icons";
 import { leavesFor } from "./keyboard";
@@ -116,6 +116,12 @@ export function SessionList({ library, onClose }: ListProps) {
                 () => library.unarchive(session.id),
               )
             }
+            onUnarchive={() =>
+              void attempt(async () => {
+                await library.unarchive(session.id);
+                reload();
+              })
+            }
             onDelete={() =>
               void take(
                 session,
@@ -178,7 +184,7 @@ function useSessions(library: SessionLibrary, query: string) {
 /** Whether a search finds one more now, only the server knows. */
 function withNews(page: SessionPage, news: Exclude<SessionChange, { type: "reset" }>, all: boolean): SessionPage {
   if (news.type === "removed") return without(page, news.id);
-  return all || page.sessions.some(({ id }) => id === news.session.id) ? withOne(page, news.session) : page;
+  return all ? withOne(page, news.session) : withAgain(page, news.session);
 }
 
 interface RowProps {
@@ -191,6 +197,7 @@ interface RowProps {
   onRename: (title: string) => void;
   onDuplicate: () => void;
   onArchive: () => void;
+  onUnarchive: () => void;
   onDelete: () => void;
 }
 
@@ -249,8 +256,8 @@ function SessionRow({ session, current, opened, onOpen, onMore, ...acts }: RowPr
           <button type="button" onClick={acts.onDuplicate}>
             Duplicate
           </button>
-          <button type="button" onClick={acts.onArchive}>
-            Archive
+          <button type="button" onClick={session.archived_at === null ? acts.onArchive : acts.onUnarchive}>
+            {session.archived_at === null ? "Archive" : "Unarchive"}
           </button>
           <button type="button" onClick={acts.onDelete}>
             Delete
@@ -312,7 +319,7 @@ function About({ session }: { session: Session }) {
   const notebook = session.notebook_path?.split("/").at(-1);
   return (
     <span class="jp-agent-session-about" data-status={session.status}>
-      <span>{BUSY[session.status] ?? ago(session.updated_at)}</span>
+      <span>{session.archived_at === null ? (BUSY[session.status] ?? ago(session.updated_at)) : "archived"}</span>
       {notebook ? <span title={session.notebook_path ?? undefined}>{notebook}</span> : null}
     </span>
   );
