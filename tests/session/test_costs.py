@@ -16,7 +16,7 @@ from tests.model_server import ModelServer, Reply, Text
 from .test_host import hosting, viewing
 
 _GROWING = ("messages", "parts", "turns", "steps", "api_blocks", "tool_calls", "approvals", "commands", "events")
-_FIRST_OF_ORDER = re.compile(r"ORDER BY \w+( DESC)? LIMIT 1$")
+_FIRST_OF_ORDER = re.compile(r"ORDER BY [\w.]+( DESC)? LIMIT 1$")
 """Walks as far as its first row."""
 
 
