@@ -150,7 +150,10 @@ class RunningServer:
         """What it logged that nobody should have to read."""
         # Kernels and Jupyter Server have tracebacks of their own, e.g. of a kernel that ends in the middle of a
         # cell; ours are those that come through our package.
-        forgotten = [line for line in self.log if re.search(FORGOTTEN, line)]
+        lines = list(self.log)
+        # ipykernel 6 forgets a task of its own when it ends; the line after says whose it was.
+        pairs = zip(lines, [*lines[1:], ""], strict=True)
+        forgotten = [line for line, whose in pairs if re.search(FORGOTTEN, line) and "ipykernel" not in whose]
         found = re.findall(r"Traceback \(most recent call last\):\n(?:(?!\[[A-Z] ).*\n)*", "".join(self.log))
         return "\n".join([*(text for text in found if "/jupyter_agent/" in text.replace("\\", "/")), *forgotten])
 
