@@ -6,13 +6,13 @@
  *                      │                └─ refused for good ──┬─ a message ─► unsent
  *                      └──────────── sendAgain ◄──────────────┘  another ───► a fault
  *
- * Messages arrive in the order in which they were said: while one is held, later
- * ones stay behind it.
+ * Messages arrive in the order in which they were said: while one is held, or its
+ * long text goes up as a file, later ones stay behind it.
  */
 import { type Signal, signal } from "@preact/signals";
 import { type Connection, command, newId } from "./connection";
 import { Backoff } from "./connections/backoff";
-import { uploadText } from "./connections/page";
+import { NotNow, uploadText } from "./connections/page";
 import { type Entry, Outbox, type Refusal } from "./outbox";
 import type { Ack, AgentCommand, QueueItem, SentFile, SentText, WhenBusy } from "./protocol.gen";
 import type { View } from "./view";
@@ -74,6 +74,8 @@ export class Delivery {
   private readonly replies = new Map<string, (ack: AckBody) => void>();
   /** The words of messages that go up as a file, by message. */
   private readonly longTexts = new Map<string, string>();
+  /** The commands whose text goes up now. */
+  private readonly goingUp = new Set<string>();
   private heldTimer: ReturnType<typeof setTimeout> | undefined;
   private readonly resendTimer = setInterval(() => this.resend(), ACK_TIMEOUT_MS);
 
@@ -93,15 +95,16 @@ export class Delivery {
 
   /** Say something. Shown at once; resolves when the server has it, or refuses it for good: see `unsent`. */
   send(text: string, { files = [], ...options }: SendOptions = {}): Promise<AckBody> {
-    const id = newId("msg");
-    if (this.tooLong(text)) return this.sendAttached(id, text, files, options);
     const words: SentText[] = text === "" && files.length > 0 ? [] : [{ type: "text", text }];
-    return this.say({ ...options, id, parts: [...words, ...files] });
+    const said = { ...options, id: newId("msg"), parts: [...words, ...files] };
+    if (!this.tooLong(text)) return this.say(said);
+    this.longTexts.set(said.id, text);
+    return this.say(said, beginningOf(text), { upload: true });
   }
 
   /** Send what must arrive: it stays in the outbox until it is taken, or refused for good. */
-  order(type: AgentCommand["type"], d: object = {}): Promise<AckBody> {
-    const order = command(type, d);
+  order(type: AgentCommand["type"], d: object = {}, how: Pick<Entry, "upload"> = {}): Promise<AckBody> {
+    const order: Entry = { ...command(type, d), ...how };
     const behind = isMessage(order) && this.outbox.waiting.some((entry) => isMessage(entry) && this.isHeld(entry));
     this.outbox.add(order);
     const reply = new Promise<AckBody>((resolve) => this.replies.set(order.cmd_id, resolve));
@@ -160,43 +163,20 @@ export class Delivery {
     if (order !== undefined) {
       this.outbox.settle(order.cmd_id);
       this.settled(order.cmd_id);
+      if (order.upload) this.resume();
     }
     return message;
   }
 
-  private say(said: Said, text = textOf(said)): Promise<AckBody> {
-    const known = this.longTexts.has(said.id);
-    if (!known) this.sent.value = [...this.sent.peek(), { id: said.id, text, files: filesOf(said) }];
-    return this.order("message.send", { when_busy: "queue", ...said });
+  private say(said: Said, text = textOf(said), how: Pick<Entry, "upload"> = {}): Promise<AckBody> {
+    this.sent.value = [...this.sent.peek(), { id: said.id, text, files: filesOf(said) }];
+    return this.order("message.send", { when_busy: "queue", ...said }, how);
   }
 
   private tooLong(text: string): boolean {
     const limit = this.frameBytes() - ENVELOPE_BYTES;
     if (text.length * 6 <= limit) return false; // even if each character had to be escaped
     return new TextEncoder().encode(JSON.stringify(text)).length > limit;
-  }
-
-  /** A text over the limit of a frame goes up as a file, and its beginning with it. */
-  private async sendAttached(
-    id: string,
-    text: string,
-    files: readonly SentFile[],
-    options: Omit<SendOptions, "files">,
-  ): Promise<AckBody> {
-    const beginning = `${cutAt(text, BEGINNING)}…\n\n${ATTACHED}`;
-    this.sent.value = [...this.sent.peek(), { id, text: beginning, files }];
-    this.longTexts.set(id, text);
-    try {
-      const { page, session_id } = this.connection;
-      const session = session_id.peek();
-      if (!page || session === null) throw new Error("This message is too long to be sent from here.");
-      const file = await uploadText(page, session, MESSAGE_FILE, text);
-      return await this.say({ ...options, id, parts: [{ type: "text", text: beginning }, file, ...files] });
-    } catch (error) {
-      const why = { code: "too_large", message: (error as Error).message, hint: "Shorten it, or save it as a file." };
-      this.giveBack({ id, text, files, whole: true, why });
-      return { cmd_id: id, status: "rejected", error: { ...why, retryable: false } };
-    }
   }
 
   // -- out ------------------------------------------------------------------------
@@ -217,10 +197,11 @@ export class Delivery {
   open(session_id: string): void {
     const left = this.outbox.open(session_id);
     const messages = left.filter((order) => isMessage(order));
-    const sent = messages.filter((order) => !order.refused).map(({ d }) => shownOf(d as Said));
+    for (const { d, upload } of messages) if (upload) this.longTexts.set((d as Said).id, textOf(d as Said));
+    const sent = messages.filter((order) => !order.refused).map(shownOf);
     if (sent.length > 0) this.sent.value = [...sent, ...this.sent.peek()];
     for (const order of messages) if (order.refused) this.refusedMessage(order, order.refused);
-    if (left.length > 0) this.resume();
+    if (this.outbox.waiting.some((order) => order.upload) || left.length > 0) this.resume();
   }
 
   private resend(now = false): void {
@@ -237,12 +218,53 @@ export class Delivery {
   }
 
   private post(order: Entry): void {
+    if (order.upload) {
+      void this.goUp(order);
+      return;
+    }
     this.postedAt.set(order.cmd_id, Date.now());
     this.connection.post(order);
   }
 
+  /** A text over the limit of a frame becomes a file at the server; then its message goes, beginning first. */
+  private async goUp(order: Entry): Promise<void> {
+    const { page, session_id } = this.connection;
+    const session = session_id.peek();
+    if (session === null || this.goingUp.has(order.cmd_id)) return; // the session's name brings us back
+    this.goingUp.add(order.cmd_id);
+    try {
+      if (!page) throw new Error("This message is too long to be sent from here.");
+      const said = order.d as Said;
+      const text = textOf(said);
+      const file = await uploadText(page, session, MESSAGE_FILE, text);
+      if (this.outbox.find(order.cmd_id) === undefined) return; // discarded meanwhile
+      const parts = [{ type: "text", text: beginningOf(text) }, file, ...filesOf(said)];
+      const { upload: _, ...rest } = order;
+      this.outbox.replace({ ...rest, d: { ...said, parts } });
+      this.letGo(order.cmd_id, said.id);
+      this.resume();
+    } catch (error) {
+      const { message } = error as Error;
+      const hint = "Shorten it, or save it as a file.";
+      const why = { code: "too_large", message, hint, retryable: error instanceof NotNow };
+      this.acknowledged({ cmd_id: order.cmd_id, status: "rejected", error: why });
+      if (!why.retryable) this.resume();
+    } finally {
+      this.goingUp.delete(order.cmd_id);
+    }
+  }
+
+  /** It is held no more. */
+  private letGo(cmd_id: string, message_id: string): void {
+    if (!this.held.delete(cmd_id)) return;
+    this.patience.reset();
+    this.sent.value = this.sent
+      .peek()
+      .map(({ held, ...sent }) => (sent.id === message_id || !held ? sent : { ...sent, held }));
+  }
+
   private isHeld(order: Entry): boolean {
-    return this.held.has(order.cmd_id);
+    return order.upload === true || this.held.has(order.cmd_id);
   }
 
   private orderOf(message_id: string): Entry | undefined {
@@ -293,7 +315,7 @@ export class Delivery {
     const long = this.longTexts.get(said.id);
     const text = long ?? textOf(said);
     const [, ...others] = filesOf(said);
-    const files = long === undefined ? filesOf(said) : others; // the first one is the text itself
+    const files = long === undefined || order.upload ? filesOf(said) : others; // the first one is the text itself
     const whole = long !== undefined || !text.endsWith(ATTACHED);
     this.giveBack({ id: said.id, text, files, whole, why });
   }
@@ -328,8 +350,15 @@ function isMessage(order: Entry): boolean {
   return order.type === "message.send";
 }
 
-function shownOf(said: Said): SentMessage {
-  return { id: said.id, text: textOf(said), files: filesOf(said) };
+function shownOf({ d, upload }: Entry): SentMessage {
+  const said = d as Said;
+  const text = textOf(said);
+  return { id: said.id, text: upload ? beginningOf(text) : text, files: filesOf(said) };
+}
+
+/** What is seen of a text that goes as a file. */
+function beginningOf(text: string): string {
+  return `${cutAt(text, BEGINNING)}…\n\n${ATTACHED}`;
 }
 
 function textOf({ parts }: Pick<Said, "parts">): string {

@@ -21,8 +21,8 @@ export interface Refusal {
   retryable?: boolean;
 }
 
-/** A command, and why it was refused for good if it was. */
-export type Entry = Command & { refused?: Refusal };
+/** A command; why it was refused for good, if it was; whether it waits until its text is a file at the server. */
+export type Entry = Command & { refused?: Refusal; upload?: true };
 
 type Store = Pick<Storage, "getItem" | "setItem" | "removeItem">;
 
@@ -42,9 +42,16 @@ export class Outbox {
     return left;
   }
 
-  add(command: Command): void {
-    this.entries = [...this.entries, command];
-    if (this.key !== null) this.save([...this.load(), command]);
+  add(entry: Entry): void {
+    this.entries = [...this.entries, entry];
+    if (this.key !== null) this.save([...this.load(), entry]);
+  }
+
+  /** Say it in another way, in the same place. */
+  replace(changed: Entry): void {
+    const swap = (entry: Entry) => (entry.cmd_id === changed.cmd_id ? changed : entry);
+    this.entries = this.entries.map(swap);
+    if (this.key !== null) this.save(this.load().map(swap));
   }
 
   find(cmd_id: string): Entry | undefined {
@@ -68,7 +75,7 @@ export class Outbox {
   }
 
   /** What is not acknowledged yet, oldest first. */
-  get waiting(): readonly Command[] {
+  get waiting(): readonly Entry[] {
     return this.entries.filter((entry) => entry.refused === undefined);
   }
 
@@ -89,16 +96,20 @@ export class Outbox {
 
   private save(entries: readonly Entry[]): void {
     if (this.key === null || this.store === null) return;
-    try {
-      if (entries.length === 0) this.store.removeItem(this.key);
-      else this.store.setItem(this.key, JSON.stringify(entries));
-    } catch {
-      // Full or forbidden: the commands live in memory until the page goes.
+    // Browsers keep 5 MB or so: what does not fit must not take the rest with it.
+    for (const kept of [entries, entries.filter((entry) => !entry.upload)]) {
+      try {
+        if (kept.length === 0) this.store.removeItem(this.key);
+        else this.store.setItem(this.key, JSON.stringify(kept));
+        return;
+      } catch {
+        // Full or forbidden: the commands live in memory until the page goes.
+      }
     }
   }
 }
 
-function isCommand(value: unknown): value is Command {
+function isCommand(value: unknown): value is Entry {
   const entry = value as Partial<Command> | null;
   return typeof entry?.cmd_id === "string" && typeof entry.type === "string" && typeof entry.d === "object";
 }

@@ -3,6 +3,7 @@ import { type Signal, signal } from "@preact/signals";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { ACK_TIMEOUT_MS, AgentClient, SYNC_TIMEOUT_MS } from "../src/client";
 import { type Command, type Connection, type ConnectionStatus, Listeners } from "../src/connection";
+import type { JupyterPage } from "../src/connections/page";
 import { Outbox } from "../src/outbox";
 import type { Frame } from "../src/protocol.gen";
 import { aMessage, aText, aTurn, opening, SID } from "./example";
@@ -13,6 +14,7 @@ class TestRoad implements Connection {
   readonly road = "panel";
   readonly status: Signal<ConnectionStatus> = signal({ state: "connecting" });
   readonly session_id = signal<string | null>(SID);
+  page: JupyterPage | null = null;
   posted: Command[] = [];
   private readonly frames = new Listeners<Frame>();
 
@@ -307,6 +309,108 @@ describe("the outbox", () => {
     road.open();
     road.say(refusal(road.last("message.send"), "queue_full", false));
     expect(client.unsent.value).toMatchObject([{ text: "Hello" }]);
+  });
+
+  describe("whose text goes up as a file", () => {
+    const LONG = "long ".repeat(400_000);
+    const FILE = { sha256: "0".repeat(64), mime: "text/plain", name: "message.txt", bytes: LONG.length };
+    let uploads: ((status: number) => void)[];
+
+    beforeEach(() => {
+      uploads = [];
+      road.page = { base_url: "https://hub.example/", token: "" };
+      const answer = (status: number) =>
+        new Response(JSON.stringify(status < 300 ? { attachment: FILE } : { error: { message: "Not so." } }), {
+          status,
+        });
+      vi.stubGlobal("fetch", () => new Promise((tell) => uploads.push((status) => tell(answer(status)))));
+    });
+    afterEach(() => vi.unstubAllGlobals());
+
+    const answered = async (status: number) => {
+      uploads.shift()?.(status);
+      await vi.advanceTimersByTimeAsync(0);
+    };
+
+    test("it is not overtaken by what is said after it", async () => {
+      follow();
+      void client.send(LONG);
+      void client.send("Second");
+      vi.advanceTimersByTime(ACK_TIMEOUT_MS * 3);
+      expect(said()).toEqual([]);
+      expect(uploads).toHaveLength(1);
+      await answered(201);
+      expect(texts().map((text) => text?.slice(0, 5))).toEqual(["long ", "Secon"]);
+      expect(road.posted.at(-2)?.d).toMatchObject({ parts: [{ type: "text" }, { ...FILE, type: "file" }] });
+      expect(road.posted.at(-2)).not.toHaveProperty("upload");
+    });
+
+    test("a reload during its upload does not lose it", async () => {
+      follow();
+      void client.send(LONG);
+      const page = road.page;
+      reload();
+      road.page = page;
+      expect(client.sent.value[0]?.text).toMatch(/^long /);
+      expect(client.sent.value[0]?.text.length).toBeLessThan(1_000);
+      road.open();
+      uploads.shift(); // the old page is gone
+      await answered(201);
+      expect(said()).toHaveLength(1);
+      road.say(ack(road.last("message.send")));
+      expect(sessionStorage.length).toBe(0);
+    });
+
+    test("it is sent again when the server does not answer or can't now, and holds what comes after it", async () => {
+      follow();
+      void client.send(LONG);
+      void client.send("Second");
+      await answered(507);
+      expect(client.sent.value[0]).toMatchObject({ held: { message: "Not so." } });
+      await vi.advanceTimersByTimeAsync(60_000);
+      expect(said()).toEqual([]);
+      await answered(201);
+      expect(said()).toHaveLength(2);
+      expect(client.sent.value[0]).not.toHaveProperty("held");
+    });
+
+    test("refused for good it comes back whole, and what comes after it goes", async () => {
+      follow();
+      void client.send(LONG);
+      void client.send("Second");
+      await answered(413);
+      expect(client.unsent.value).toMatchObject([{ text: LONG, whole: true, why: { message: "Not so." } }]);
+      expect(texts()).toEqual(["Second"]);
+    });
+
+    test("discarded it is not sent when its upload ends, and what comes after it goes", async () => {
+      follow();
+      void client.send(LONG);
+      void client.send("Second");
+      client.discard(client.sent.value[0]?.id as string);
+      expect(texts()).toEqual(["Second"]);
+      await answered(201);
+      expect(texts()).toEqual(["Second"]);
+    });
+
+    test("where the page can't keep it, it still keeps the short ones", () => {
+      const kept = new Map<string, string>();
+      const small = {
+        getItem: (key: string) => kept.get(key) ?? null,
+        removeItem: (key: string) => void kept.delete(key),
+        setItem: (key: string, value: string) => {
+          if (value.length > 500_000) throw new DOMException("full", "QuotaExceededError");
+          kept.set(key, value);
+        },
+      };
+      client.dispose();
+      client = new AgentClient(road, { outbox: new Outbox(small) });
+      follow();
+      void client.send(LONG);
+      void client.send("Second");
+      const left = new Outbox(small).open(SID);
+      expect(left).toMatchObject([{ d: { parts: [{ text: "Second" }] } }]);
+    });
   });
 
   test("nothing stays in storage after the acknowledgement", () => {

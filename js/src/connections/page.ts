@@ -96,6 +96,9 @@ export async function takeOver(page: JupyterPage, session_id: string): Promise<v
   await ask(page, session_id, "take-over", { method: "POST", body: "{}" });
 }
 
+/** The server said nothing, or that it can't now: the same may be asked again. */
+export class NotNow extends Error {}
+
 function ask<T>(page: JupyterPage, session_id: string, path: string, init: RequestInit): Promise<T> {
   return askServer(page, `sessions/${session_id}/${path}`, init);
 }
@@ -107,12 +110,13 @@ async function askServer<T>(page: JupyterPage, path: string, init: RequestInit):
     const url = new URL(`jupyter-agent/api/v1/${path}`, page.base_url);
     response = await fetch(url, { credentials: "same-origin", headers, ...init });
   } catch {
-    throw new Error("The Jupyter Server does not answer.");
+    throw new NotNow("The Jupyter Server does not answer.");
   }
   const reply = (await response.json().catch(() => null)) as { error?: { message?: unknown } } | null;
   if (response.ok && reply !== null) return reply as T;
   const said = reply?.error?.message;
-  throw new Error(typeof said === "string" ? said : `The server refused (${response.status}).`);
+  const why = typeof said === "string" ? said : `The server refused (${response.status}).`;
+  throw response.status >= 500 ? new NotNow(why) : new Error(why);
 }
 
 function restHeaders(page: JupyterPage): Record<string, string> {
