@@ -45,8 +45,8 @@ class Done:
         return json.loads(self.out)
 
 
-async def agent(*arguments: str, stdin: str = "", **variables: str) -> Done:
-    """Run a command."""
+async def agent(*arguments: str, stdin: str = "", first: Callable[[], None] | None = None, **variables: str) -> Done:
+    """Run a command; its process does ``first`` before."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("ANTHROPIC", "JUPYTER"))}
     environment |= {
         "PYTHONPATH": str(ROOT),
@@ -63,6 +63,7 @@ async def agent(*arguments: str, stdin: str = "", **variables: str) -> Done:
             capture_output=True,
             timeout=60,
             check=False,
+            preexec_fn=first,
         )
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
@@ -140,6 +141,28 @@ async def test_what_is_exported_comes_back_as_it_was_and_goes_on(server: Running
     after = await converse(server, copied["id"], "Hello again")
     assert after["messages"][: len(before["messages"])] == before["messages"]
     assert len(after["messages"]) == len(before["messages"]) + 2
+
+
+async def test_an_export_that_does_not_fit_leaves_the_old_file(server: RunningServer, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    session_id = await server.new_session(title="Once")
+    place, file = ("--data-dir", data_of(server)), tmp_path / "session.json"
+    assert (await agent("sessions", "export", session_id, "-o", str(file), *place)).code == 0
+
+    def files() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def no_room() -> None:
+        room = len(kept["session.json"]) - 1
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+    kept = files()
+    for target, force in (file, "--force"), (tmp_path / "new.json", ""):
+        done = await agent(
+            "sessions", "export", session_id, "-o", str(target), *filter(None, [force]), *place, first=no_room
+        )
+        assert (done.code, "cannot be written" in done.err) == (1, True)
+        assert files() == kept
 
 
 async def test_a_session_is_written_as_markdown(server: RunningServer, tmp_path: Path) -> None:

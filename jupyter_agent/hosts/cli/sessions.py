@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -139,12 +140,21 @@ def export(arguments: argparse.Namespace) -> int:
 
 
 def _write(path: Path, text: str, *, replace: bool) -> None:
+    """Write whole, or not at all: a disk that fills up in between leaves the old file, or none."""
+    whole = replace and path.is_file()
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft") if whole else path
+    made = False
     try:
-        with path.open("w" if replace else "x", encoding="utf-8", newline="\n") as file:
+        with draft.open("w" if replace else "x", encoding="utf-8", newline="\n") as file:
+            made = whole or not replace
             file.write(text)
+        if whole:
+            draft.replace(path)
     except FileExistsError:
         raise AgentError(f"{path} is there already.", code="exists", hint="--force replaces it.") from None
     except OSError as error:
+        if made:
+            draft.unlink(missing_ok=True)
         raise AgentError(f"{path} cannot be written: {error.strerror}.", code="unwritable") from None
 
 
