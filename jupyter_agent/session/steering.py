@@ -1,5 +1,8 @@
 """Steering: what the user says while a turn runs reaches that turn after its current tools.
 
+What was said instead of an answer (``approvals.say_instead``) stands in the transcript already; behind it, too,
+the turn goes on in another message.
+
 ::
 
     assistant message A    text, tool calls, results
@@ -36,9 +39,14 @@ AFTER_RESULTS = 2
 def take(actor: SessionActor) -> bool:
     """Put what steers into the live turn; False when nothing does."""
     turn, message = actor.state.turn, actor.state.message
-    items = [item for item in actor.state.queue if item.when_busy == "steer"]
-    if turn is None or message is None or not items or actor.state.paused or actor.stopping:
+    if turn is None or message is None or actor.stopping:
         return False
+    items = [item for item in actor.state.queue if item.when_busy == "steer" and not actor.state.paused]
+    said_instead = actor.state.head not in (None, message.id)
+    if not items:
+        if said_instead:
+            actor.journal.record(*_messages(actor, turn, message, []), full=True)
+        return said_instead
     said: list[dict[str, Any]] = []
     for item in items:
         try:
@@ -59,7 +67,7 @@ def _messages(actor: SessionActor, turn: Turn, message: Message, items: list[Que
     now = now_ms()
     finished = marked(replace(message, status="complete", parts=actor.state.live_parts()))
     events: list[Event] = [MessageUpdated(message=finished)]
-    parent = message.id
+    parent = actor.state.head or message.id
     for item in items:
         words = Message(
             id=item.message_id,

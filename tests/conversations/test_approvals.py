@@ -148,9 +148,11 @@ async def test_a_message_instead_of_an_answer_denies_what_waits_and_is_read_in_t
         said = await view.say("No, call it w.", when_busy="steer", deny_pending=True)
         assert (said["turn"], said["queue_id"]) == (turn, None)
         await view.event("turn.ended", turn=turn, outcome="completed")
-        answer = next(m for m in view.view["messages"] if m["role"] == "assistant")
-        assert [p["state"] for p in answer["parts"] if p["type"] == "tool"] == ["output-denied"] * 2
-        assert [m["role"] for m in view.view["messages"]].count("user") == 2
+        assert [m["role"] for m in view.view["messages"]] == ["user", "assistant", "user", "assistant"]
+        _, asked, instead, answer = view.view["messages"]
+        assert [p["state"] for p in asked["parts"] if p["type"] == "tool"] == ["output-denied"] * 2
+        assert [p["text"] for p in answer["parts"]] == ["As you wish."]
+        assert (instead["parent_id"], answer["parent_id"]) == (asked["id"], instead["id"])
         assert {e["d"]["reason"] for e in view.of("approval.resolved")} == {"No, call it w."}
         assert "y = 1" not in notebook(road, view).read_text(encoding="utf-8")
         view.same_story_as(await view.subscribe())

@@ -113,7 +113,7 @@ async def test_what_was_said_instead_of_an_answer_has_its_place_in_the_story(
         await talk(view, "two")
         *_, question, _ = view.view["messages"]
         await change(view, "session.rewind", message_id=question["id"])
-        assert texts(view) == [word, "As you wish.", "No, later.", "two"]
+        assert texts(view) == [word, "", "No, later.", "As you wish.", "two"]  # "": the call
         await talk(view, "three")
         assert "As you wish." in said(claude, word)
         assert "No, later." in said(claude, word)
