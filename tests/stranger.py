@@ -186,10 +186,22 @@ class Stranger:
 
     def _fold(self, event: Json) -> None:
         d = copy.deepcopy(event["d"])
+        if event["type"] == "part.delta" and "covers" in event:
+            self._skip_overlap(d)
         if event["type"].startswith(("message.", "part.", "tool.", "step.")):
             self._fold_transcript(event["type"], d)
         else:
             self._fold_rest(event["type"], d)
+
+    def _skip_overlap(self, d: Json) -> None:
+        """Leave of a merged delta what is not here yet: its range may reach back behind the cursor."""
+        part = self._part(d["part_id"])
+        known = units((part or {}).get(d["field"]) or "") - d["at"]
+        if known > 0:
+            d["delta"] = (
+                d["delta"].encode("utf-16-le", "surrogatepass")[2 * known :].decode("utf-16-le", "surrogatepass")
+            )
+            d["at"] += known
 
     def _fold_transcript(self, kind: str, d: Json) -> None:
         view = self.view
