@@ -24,7 +24,7 @@ export interface Refusal {
 /** A command; why it was refused for good, if it was; whether it waits until its text is a file at the server. */
 export type Entry = Command & { refused?: Refusal; upload?: true };
 
-type Store = Pick<Storage, "getItem" | "setItem" | "removeItem">;
+export type Store = Pick<Storage, "getItem" | "setItem" | "removeItem">;
 
 export class Outbox {
   private entries: Entry[] = [];
@@ -114,7 +114,8 @@ function isCommand(value: unknown): value is Entry {
   return typeof entry?.cmd_id === "string" && typeof entry.type === "string" && typeof entry.d === "object";
 }
 
-function sessionStore(): Store | null {
+/** The page's own storage; null where there is none. */
+export function sessionStore(): Store | null {
   try {
     return globalThis.sessionStorage ?? null; // reading the property may itself be forbidden
   } catch {

@@ -15,16 +15,27 @@ import { addCommands, addEntries, CommandIds } from "./lab/commands";
 import { agentIcon } from "./lab/icon";
 import { SessionTabs } from "./lab/main-area";
 import { AgentSidePanel } from "./lab/side-panel";
-import { opensAtStart, serverRoot } from "./lab/start";
+import { opensAtStart, opensNotebook, serverRoot } from "./lab/start";
 import "./lab/side-panel.css";
 
 const PANEL_ID = "jupyter-agent-panel";
 const SIDE_RANK = 900;
 const MIN_WIDTH = "320px";
+const NOTEBOOK_MS = 10_000;
 
 /** The path that the server knows a notebook by: without the drive that shows it. */
 function pathOf(app: JupyterFrontEnd, notebook: NotebookPanel | null): string | null {
   return notebook === null ? null : app.serviceManager.contents.localPath(notebook.context.path);
+}
+
+/** Until the page shows what it was opened with; a notebook that never comes is not waited for longer than this. */
+async function settled(app: JupyterFrontEnd, tracker: INotebookTracker): Promise<void> {
+  await app.restored;
+  if (!opensNotebook() || tracker.currentWidget !== null) return;
+  await new Promise<void>((done) => {
+    setTimeout(done, NOTEBOOK_MS);
+    tracker.currentChanged.connect(() => done());
+  });
 }
 
 /** Keep the panel on the notebook in front, by whatever name it goes. */
@@ -77,7 +88,8 @@ const sidePanel: JupyterFrontEndPlugin<void> = {
     // Notebook 7 has one document a page, and no place beside it.
     const tabs = labShell === null ? null : new SessionTabs(app, api);
     const choice = new SessionChoice(api, state, undefined, new URL(baseUrl).pathname, serverRoot());
-    const panel = new AgentSidePanel(api, choice, tabs ? (session_id) => void tabs.open(session_id) : undefined);
+    const openMain = tabs ? (session_id: string) => void tabs.open(session_id) : undefined;
+    const panel = new AgentSidePanel(api, choice, openMain, settled(app, tracker));
     panel.id = PANEL_ID;
     panel.title.icon = agentIcon;
     panel.title.caption = "Agent";

@@ -155,7 +155,7 @@ describe("the composer", () => {
       await painted();
       expect(unsent()).toBeNull();
       expect(box.value).toBe("What next?");
-      expect(sessionStorage.length).toBe(0);
+      expect(sessionStorage.getItem(`jupyter_agent:outbox:${SID}`)).toBeNull();
     });
 
     test("for what passes waits, and says why", async () => {

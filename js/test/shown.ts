@@ -14,6 +14,7 @@ afterEach(async () => {
   await painted(); // effects that wait for a frame would find the page gone
   panel?.dispose();
   panel = null;
+  await painted(); // so does what disposing begins
   document.body.replaceChildren();
   sessionStorage.clear();
   vi.unstubAllGlobals();

@@ -9,7 +9,10 @@ from playwright.async_api import Locator, WebSocketRoute, expect
 
 from tests.browser.conftest import Script
 from tests.browser.lab import DATA, START_MS, Lab, LabPage, code
+from tests.hosts.running_server import TOKEN
 from tests.model_server import Gate, Reply, Text, Think, ToolUse
+
+SESSIONS = re.compile(r"/jupyter-agent/api/v1/sessions(\?|$)")
 
 # -- where it is ----------------------------------------------------------------------
 
@@ -62,11 +65,26 @@ async def test_each_notebook_has_its_own_session(page: LabPage, lab: Lab) -> Non
     await page.open(lab.write("first.ipynb", [code("x = 1", "first")]))
     side = await page.open_panel()
     first = await side.get_attribute("data-session") or ""
+    await side.get_by_label("Message", exact=True).fill("Half a thou")
     await page.command("docmanager:open", path="second.ipynb")
     await expect(page.side).not_to_have_attribute("data-session", first)
     await page.ready(page.side)
+    await expect(page.side.get_by_label("Message", exact=True)).to_have_value("")
     await page.command("docmanager:open", path="first.ipynb")
     await expect(page.side).to_have_attribute("data-session", first)
+    await expect(page.side.get_by_label("Message", exact=True)).to_have_value("Half a thou")
+
+
+async def test_a_page_that_opens_on_a_notebook_begins_with_that_notebooks_session(page: LabPage, lab: Lab) -> None:
+    made: list[str] = []
+    page.page.on("request", lambda it: made.append(it.url) if it.method == "POST" and SESSIONS.search(it.url) else None)
+    address = f"{lab.server.base}/lab/workspaces/begins/tree/{lab.write('begins.ipynb', [code('x = 1', 'first')])}"
+    await page.page.goto(f"{address}?token={TOKEN}&agent=open")
+    await page.ready(page.side)
+    begun = await page.side.get_attribute("data-session") or ""
+    await page.loaded()
+    await expect(page.side).to_have_attribute("data-session", begun)
+    assert len(made) == 1, "a session for no notebook came first, and what was said there was left behind"
 
 
 # -- writing --------------------------------------------------------------------------

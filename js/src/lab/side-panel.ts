@@ -4,7 +4,7 @@
  *     notebook in front ──SessionChoice──► session ──SocketConnection──► mountPanel
  *
  * It follows the notebook in front only while it can be seen; what it showed
- * stays mounted when it is hidden, so that nothing half-typed is lost.
+ * stays mounted when it is hidden. Nothing half-typed is lost (`draft`).
  */
 import { Notification } from "@jupyterlab/apputils";
 import type { Message } from "@lumino/messaging";
@@ -26,6 +26,8 @@ export class AgentSidePanel extends Widget {
     private readonly choice: SessionChoice,
     /** Absent where there is no main area to open a session in. */
     private readonly onOpenMain?: (session_id: string) => void,
+    /** Until then, no notebook in front only means: not yet. */
+    private readonly settled: Promise<void> = Promise.resolve(),
   ) {
     super();
     this.addClass("jp-agent-SidePanel");
@@ -97,6 +99,8 @@ export class AgentSidePanel extends Widget {
     if (this.mounted !== null && this.shownFor === path) return;
     const turn = ++this.turn;
     try {
+      if (path === null) await this.settled;
+      if (turn !== this.turn) return;
       const session = await this.choice.find(path);
       if (turn !== this.turn) return;
       this.shownFor = path;

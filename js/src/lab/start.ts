@@ -17,6 +17,11 @@ export function serverRoot(): string {
   return typeof root === "string" ? root : "";
 }
 
+/** Whether the page was opened on a notebook, which may take its time to come. */
+export function opensNotebook(): boolean {
+  return PageConfig.getOption("treePath").endsWith(".ipynb");
+}
+
 function told(): Told {
   try {
     return (JSON.parse(PageConfig.getOption("jupyter_agent") || "{}") ?? {}) as Told;

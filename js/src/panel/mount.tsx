@@ -3,7 +3,8 @@ import { signal } from "@preact/signals";
 import { render } from "preact";
 import { AgentClient } from "../client";
 import type { Connection } from "../connection";
-import type { Mode } from "../protocol.gen";
+import { keepDraft } from "../draft";
+import type { Mode, SentFile } from "../protocol.gen";
 import { Composer } from "./composer";
 import { Context, type PanelContext, type PanelOptions, usePanel } from "./context";
 import { Header } from "./header";
@@ -28,12 +29,14 @@ export function mountPanel(el: HTMLElement, connection: Connection, options: Pan
   const client = new AgentClient(connection, { client: options.surface ?? "side" });
   const input: { current: HTMLTextAreaElement | null } = { current: null };
   const focusComposer = () => input.current?.focus({ preventScroll: true });
+  const draft = { text: signal(""), files: signal<readonly SentFile[]>([]) };
+  const keptDraft = keepDraft(connection.session_id, draft);
   const context: PanelContext = {
     client,
     options,
     focusComposer,
-    draft: signal(""),
-    draftFiles: signal([]),
+    draft: draft.text,
+    draftFiles: draft.files,
     undo: signal(null),
     writingTask: signal(false),
   };
@@ -52,6 +55,7 @@ export function mountPanel(el: HTMLElement, connection: Connection, options: Pan
     },
     stop: () => client.stop(),
     dispose: () => {
+      keptDraft();
       render(null, el);
       client.dispose();
     },
