@@ -97,7 +97,7 @@ async def test_cut_text_is_kept_and_gone_on_from_in_the_same_message(model_serve
     gate = Gate()
     model_server.script([Reply(Think("Hm."), Text("Half ", gate, "lost")), "and whole."])
     async with dying(model_server, tmp_path) as (view, die, session):
-        await view.event("part.delta", delta="Half ")
+        await view.event(lambda event: event["type"] == "part.delta" and view.text.endswith("Half "))
         die()
         gate.open()
     async with reborn(model_server, tmp_path, session) as view:
@@ -117,7 +117,7 @@ async def test_a_copy_of_a_turn_that_was_cut_and_gone_on_with_has_all_that_was_s
     gate = Gate()
     model_server.script([Reply(Text("Half ", gate, "lost")), Reply(Text("and whole."), ToolUse("insert_cell", INSERT))])
     async with dying(model_server, tmp_path) as (view, die, session):
-        await view.event("part.delta", delta="Half ")
+        await view.event(lambda event: event["type"] == "part.delta" and view.text.endswith("Half "))
         die()
         gate.open()
     async with hosting(model_server, tmp_path / "after", recovery_backoff_s=0.0) as host:
