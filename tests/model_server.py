@@ -442,11 +442,16 @@ class ModelServer:
         try:
             self._loop.run_forever()
         finally:
-            self._server.close()
-            for task in self._tasks:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
+            self._loop.run_until_complete(self._hang_up(self._server))
             self._loop.close()
+
+    async def _hang_up(self, server: asyncio.Server) -> None:
+        server.close()
+        await asyncio.sleep(0)  # A connection that was just accepted becomes a task here.
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # An aborted transport closes its socket one turn of the loop later.
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -31,6 +31,7 @@ BOUND_S = 30.0
 BROKEN = 1006
 """No close frame came. No socket of ours may end so, unless its server was killed."""
 FORGOTTEN = "was never (awaited|retrieved)|was destroyed but it is pending"
+KERNELS = r"ipykernel|'Kernel\.dispatch_"
 
 
 def free_port() -> int:
@@ -151,9 +152,11 @@ class RunningServer:
         # Kernels and Jupyter Server have tracebacks of their own, e.g. of a kernel that ends in the middle of a
         # cell; ours are those that come through our package.
         lines = list(self.log)
-        # ipykernel 6 forgets a task of its own when it ends; the line after says whose it was.
+        # ipykernel forgets tasks of its own when it ends; the line says whose it was, or the line after.
         pairs = zip(lines, [*lines[1:], ""], strict=True)
-        forgotten = [line for line, whose in pairs if re.search(FORGOTTEN, line) and "ipykernel" not in whose]
+        forgotten = [
+            line for line, below in pairs if re.search(FORGOTTEN, line) and not re.search(KERNELS, line + below)
+        ]
         found = re.findall(r"Traceback \(most recent call last\):\n(?:(?!\[[A-Z] ).*\n)*", "".join(self.log))
         return "\n".join([*(text for text in found if "/jupyter_agent/" in text.replace("\\", "/")), *forgotten])
 

@@ -131,7 +131,8 @@ async def test_a_peer_that_asks_on_and_on_and_takes_no_answer_is_let_go(roomy_se
             await deaf.read_until(lambda _event: False)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1013
-        assert 4 * MEGABYTE < deaf.bytes < 12 * MEGABYTE, "sixty answers are more than twenty"
+        # Sixty answers are 24 MB; how many of them the sockets' own buffers take is the system's to say.
+        assert 4 * MEGABYTE < deaf.bytes < 18 * MEGABYTE
         other.command("ping")
         await other.event("pong")
 
