@@ -115,10 +115,13 @@ def _waiting(conn: sqlite3.Connection, at: Recorded) -> None:
             )
             put_meta(conn, "queue", {"paused": paused, "rev": rev})
         case TaskUpdated(task=task):
+            # A changed task keeps its row, and so its place: what a view that saw it made has it where it was.
             conn.execute(
-                "INSERT OR REPLACE INTO tasks"
-                " (id, title, description, mode, status, created_at, completed_at, turn_id, rev)"
-                " VALUES (?,?,?,?,?,?,?,?,?)",
+                "INSERT INTO tasks (id, title, description, mode, status, created_at, completed_at, turn_id, rev)"
+                " VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET title=excluded.title,"
+                " description=excluded.description, mode=excluded.mode, status=excluded.status,"
+                " created_at=excluded.created_at, completed_at=excluded.completed_at, turn_id=excluded.turn_id,"
+                " rev=excluded.rev",
                 (
                     task.id, task.title, task.description, task.mode, task.status,
                     task.created_at, task.completed_at, task.turn_id, task.rev,

@@ -135,7 +135,7 @@ def live_turn(conn: sqlite3.Connection) -> Wire | None:
 
 def _tasks(conn: sqlite3.Connection) -> Iterator[Wire]:
     names = ("id", "title", "description", "mode", "status", "created_at", "completed_at", "turn_id", "rev")
-    for row in conn.execute(f"SELECT {', '.join(names)} FROM tasks ORDER BY created_at, id"):
+    for row in conn.execute(f"SELECT {', '.join(names)} FROM tasks ORDER BY rowid"):
         yield dict(zip(names, row, strict=True))
 
 

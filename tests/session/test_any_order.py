@@ -361,9 +361,10 @@ class AnyOrder(RuleBasedStateMachine):
         newcomer = Stranger(lambda command: connection.receive(command))
         connection = self.host.connect(self.session, lambda frame: newcomer.hear(frame.data), user="me", road="panel")
         await newcomer.open()
-        if newcomer.view["turn"] is not None:
-            await newcomer.ask("turn.stop", turn=newcomer.view["turn"]["id"])
-            await newcomer.event("turn.ended")
+        # A turn may end by itself before it is told to; then the next in the queue has begun.
+        while (turn := newcomer.view["turn"]) is not None:
+            await newcomer.ask("turn.stop", turn=turn["id"])
+            await newcomer.event("turn.ended", turn=turn["id"])
         snapshot = await newcomer.subscribe(page=200)
         told = snapshot["d"]
         newcomer.same_story_as(snapshot)

@@ -302,3 +302,21 @@ async def test_an_attachment_of_a_connection_is_small(model_server: ModelServer,
                 connection.attachment = {"blob": too_large}
         assert connection.attachment["cursor"] == 3
         connection.close()
+
+
+async def test_tasks_keep_their_order_over_a_restart_though_the_clock_went_back(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    titles = [f"{n}" for n in range(5)]
+    async with hosting(model_server, tmp_path) as host:
+        session_id = (await host.create()).id
+        async with viewing(host, session_id) as view:
+            made = [(await view.ask("task.create", title=title))["result"] for title in titles]
+            await view.ask("task.update", id=made[0]["id"], rev=made[0]["rev"], status="done")
+            assert [task["title"] for task in view.view["tasks"]] == titles
+    with sqlite3.connect(tmp_path / "data" / "sessions" / session_id / "session.db") as db:
+        db.execute("UPDATE tasks SET created_at = 1000 - CAST(title AS INTEGER)")
+    db.close()
+    async with hosting(model_server, tmp_path) as host, viewing(host, session_id) as newcomer:
+        assert [task["title"] for task in newcomer.view["tasks"]] == titles
+        assert newcomer.view["tasks"][0]["status"] == "done"
