@@ -132,6 +132,14 @@ class Stranger:
             heard = [(event["type"], event["d"]) for event in self.events[-8:]]
             raise AssertionError(f"{wanted} {d} did not come; last heard {heard}") from None
 
+    async def reads(self, words: str) -> None:
+        """Wait until the newest message says all of these words: how many frames bring them is a matter of time."""
+
+        def said(_event: Json) -> bool:
+            return bool(self.view.get("messages")) and words in self.text
+
+        await self.event(said)
+
     def of(self, *kinds: str) -> list[Json]:
         """All events of these kinds so far."""
         return [event for event in self.events if event["type"] in kinds]

@@ -158,7 +158,7 @@ async def test_clearing_stops_the_turn_first_and_drops_what_waits(road: Road, sc
         await view.open()
         await view.say(word)
         await gate.until_reached()
-        await view.event("part.delta")
+        await view.reads("Going ")
         await view.say("and then")
         await change(view, "session.clear")
         gate.open()
@@ -265,7 +265,7 @@ async def test_a_fork_of_a_running_turn_ends_interrupted_and_the_turn_runs_on(
         await view.open()
         await view.say(word)
         await gate.until_reached()
-        await view.event(lambda event: event["type"] == "part.delta" and view.text.endswith("Half "))
+        await view.reads("Half ")
         other = (await view.ask("session.fork"))["result"]["id"]
         async with road.view(other) as copy:
             await copy.open()

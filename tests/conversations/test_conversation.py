@@ -49,7 +49,7 @@ async def test_a_second_view_is_told_the_story_the_first_one_saw(road: Road, scr
         await first.open()
         await first.say(word)
         await gate.until_reached()
-        await first.event(lambda e: e["type"] == "part.delta")
+        await first.reads("So far ")
         async with road.view(session_id) as second:
             middle = await second.open()
             assert middle["d"]["messages"][-1]["parts"][0]["text"].startswith("So far")
@@ -159,7 +159,7 @@ async def test_stop_keeps_what_was_said_and_comes_too_late_only_once(road: Road,
         await view.open()
         turn = (await view.say(word))["turn"]
         await gate.until_reached()
-        await view.event("part.delta")
+        await view.reads("Half of it")
         stopped = await view.ask("turn.stop", turn=turn)
         assert stopped["status"] == "accepted"
         await view.event("turn.ended", outcome="stopped")
@@ -312,7 +312,7 @@ async def test_a_view_that_comes_back_gets_only_what_it_missed(road: Road, scrip
         await view.open()
         await view.say(word)
         await gate.until_reached()
-        await view.event("part.delta")
+        await view.reads("Before, ")
         seq = view.seq
         gate.open()
         await view.event("turn.ended")

@@ -269,7 +269,7 @@ async def test_a_conversation_through_two_deaths_reads_as_it_was_written_down(
         diary.connect(host, session_id)
         await diary.view.open()
         await diary.view.say(f"crash {word}")
-        await diary.view.event("part.delta")
+        await diary.view.reads("Let me ")
         diary.cut()  # while the answer is being said
         async with MemoryRoad(host, one).view(session_id) as other:
             await other.open()

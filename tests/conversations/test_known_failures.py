@@ -56,7 +56,7 @@ async def test_who_subscribes_twice_in_one_breath_hears_each_word_once(road: Roa
         await view.open()
         await view.say(word)
         await gate.until_reached()
-        await view.event("part.delta")
+        await view.reads("So far ")
         start, since = len(view.events), {"ep": view.ep, "seq": 1}
         for _ in range(2):
             view.send("subscribe", since=since, page=25)

@@ -21,7 +21,7 @@ async def talked(server: RunningServer) -> str:
     session_id = await server.new_session(title="To be carried")
     async with viewing(server, session_id) as view:
         await view.say("What is in this notebook?")
-        await view.event(lambda e: e["type"] == "turn.ended")
+        await view.event("turn.ended")
     return session_id
 
 
@@ -48,20 +48,21 @@ async def test_an_export_taken_in_is_the_same_conversation_under_a_new_id(server
     assert made["id"] in [one["id"] for one in listed["sessions"]]
     async with viewing(server, made["id"]) as view:
         await view.say("And now?")
-        await view.event(lambda e: e["type"] == "turn.ended")
+        await view.event("turn.ended")
 
 
 async def test_a_running_session_is_exported_as_it_is_and_goes_on(slow_server: RunningServer) -> None:
     session_id = await slow_server.new_session()
     async with viewing(slow_server, session_id) as view:
         await view.say("Talk slowly, please.")
-        await view.event(lambda e: e["type"] == "part.delta")
+        await view.event("part.delta")
         status, document = await slow_server.ask("GET", f"{API}/sessions/{session_id}/export")
         assert status == 200
         assert document["messages"][-1]["status"] == "streaming"
         status, body = await slow_server.ask("POST", f"{API}/sessions/import?title=A%20copy", document)
         assert (status, body["session"]["title"], body["session"]["status"]) == (201, "A copy", "ready")
-        await view.event(lambda e: e["type"] == "part.delta")
+        heard = len(view.events)
+        await view.event("part.delta", after=heard)
         await slow_server.ask("DELETE", f"{API}/sessions/{session_id}")
 
 

@@ -140,7 +140,7 @@ async def test_a_turn_that_the_servers_end_cut_is_settled_at_the_next_start(
         async with viewing(host, session.id) as view:
             await view.say("go")
             await gate.until_reached()
-            await view.event("part.delta")
+            await view.reads("Half")
     gate.open()
     async with hosting(model_server, tmp_path, recovery="never") as host, viewing(host, session.id) as view:
         assert view.view["turn"] is None
@@ -230,7 +230,7 @@ async def test_a_server_that_ends_in_a_turn_it_cannot_store_ends_quietly(
         session = await host.create()
         async with viewing(host, session.id) as view:
             await view.say("go")
-            await view.event(lambda event: event["type"] == "part.delta" and view.text.endswith("Half "))
+            await view.reads("Half ")
         path = tmp_path / "data" / "sessions" / session.id / "session.db"
         with sqlite3.connect(path) as other:
             other.execute("UPDATE meta SET value = value + 1 WHERE key = 'gen'")

@@ -153,7 +153,7 @@ async def test_whoever_watches_the_list_hears_of_every_change(model_server: Mode
         async with viewing(host, session.id) as view:
             await view.say("go")
             await gate.until_reached()
-            await view.event("part.delta")
+            await view.reads("Half")
             gate.open()
             await view.event("turn.ended")
         await host.delete(session.id)

@@ -79,7 +79,7 @@ async def test_nothing_is_shared_with_other_processes(model_server: ModelServer,
         session = await host.create()
         async with viewing(host, session.id) as view:
             await view.say("talk")
-            await view.event("part.delta")
+            await view.reads("First,")
             assert list((tmp_path / "data").rglob("*-shm")) == []
             other = sqlite3.connect(folder_of(tmp_path, session.id) / "session.db", timeout=0)
             with pytest.raises(sqlite3.OperationalError, match="locked"):

@@ -125,7 +125,7 @@ async def test_a_server_that_goes_while_a_turn_stops_for_the_next_begins_none(
         session = await host.create()
         async with viewing(host, session.id) as view:
             await view.say("first")
-            await view.event("part.delta")
+            await view.reads("Half")
             item = (await view.say("now"))["queue_id"]
             await view.ask("queue.send_now", id=item, rev=1)
     gate.open()

@@ -97,7 +97,7 @@ async def test_cut_text_is_kept_and_gone_on_from_in_the_same_message(model_serve
     gate = Gate()
     model_server.script([Reply(Think("Hm."), Text("Half ", gate, "lost")), "and whole."])
     async with dying(model_server, tmp_path) as (view, die, session):
-        await view.event(lambda event: event["type"] == "part.delta" and view.text.endswith("Half "))
+        await view.reads("Half ")
         die()
         gate.open()
     async with reborn(model_server, tmp_path, session) as view:
@@ -117,7 +117,7 @@ async def test_a_copy_of_a_turn_that_was_cut_and_gone_on_with_has_all_that_was_s
     gate = Gate()
     model_server.script([Reply(Text("Half ", gate, "lost")), Reply(Text("and whole."), ToolUse("insert_cell", INSERT))])
     async with dying(model_server, tmp_path) as (view, die, session):
-        await view.event(lambda event: event["type"] == "part.delta" and view.text.endswith("Half "))
+        await view.reads("Half ")
         die()
         gate.open()
     async with hosting(model_server, tmp_path / "after", recovery_backoff_s=0.0) as host:
@@ -244,7 +244,7 @@ async def test_a_stop_that_was_under_way_is_finished(model_server: ModelServer, 
     gate = Gate()
     model_server.script([Reply(Text("Half ", gate, "lost")), "Next."])
     async with dying(model_server, tmp_path) as (view, die, session):
-        await view.event("part.delta")
+        await view.reads("Half ")
         die()
         gate.open()
     database = tmp_path / "after" / "data" / "sessions" / session / "session.db"
@@ -267,7 +267,7 @@ async def test_where_it_may_not_go_on_by_itself_everything_stays_and_the_user_co
     gate = Gate()
     model_server.script([Reply(Text("Half ", gate, "lost")), "and whole."])
     async with dying(model_server, tmp_path) as (view, die, session):
-        await view.event("part.delta")
+        await view.reads("Half ")
         await view.ask("message.send", id="msg_waits", parts=[{"type": "text", "text": "then this"}])
         die()
         gate.open()
@@ -421,7 +421,7 @@ async def test_a_recovery_that_came_further_has_its_time_anew(model_server: Mode
     gate = Gate()
     model_server.script([Reply(Text("Half ", gate, "lost")), "and whole."])
     async with reborn(model_server, tmp_path, session, recovery_stall_s=900.0) as view:
-        await view.event("part.delta")
+        await view.reads("Half ")
         as_of_now(tmp_path)
         gate.open()
         await view.event("turn.ended")
@@ -437,7 +437,7 @@ async def test_text_that_broke_off_long_ago_is_not_gone_on_with_unasked(
     gate = Gate()
     model_server.script([Reply(Text("Half ", gate, "lost"))])
     async with dying(model_server, tmp_path) as (view, die, session):
-        await view.event("part.delta")
+        await view.reads("Half ")
         die()
         gate.open()
     await earlier(tmp_path, session, 301_000)
@@ -469,7 +469,7 @@ async def test_a_recovering_turn_can_be_stopped_while_it_catches_its_breath(
     gate = Gate()
     model_server.script([Reply(Text("Half ", gate, "lost"))])
     async with dying(model_server, tmp_path) as (view, die, session):
-        await view.event("part.delta")
+        await view.reads("Half ")
         die()
         gate.open()
     async with reborn(model_server, tmp_path, session, recovery_backoff_s=60.0) as view:
@@ -543,7 +543,7 @@ async def test_a_turn_goes_on_after_the_servers_death_with_nobody_looking(
     gate = Gate()
     model_server.script([Reply(Text("Half ", gate, "lost")), "and whole."])
     async with dying(model_server, tmp_path) as (view, die, session):
-        await view.event("part.delta")
+        await view.reads("Half ")
         die()
         gate.open()
     async with hosting(model_server, tmp_path / "after", recovery_backoff_s=0.0) as host:
