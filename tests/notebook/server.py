@@ -22,6 +22,9 @@ from jupyter_agent.notebook.tabs import TabConnection, Tabs
 from jupyter_agent.notebook.workspace import JupyterWorkspace
 from jupyter_agent.settings import Settings
 
+BOUND_S = 30.0
+"""No wait is longer: what takes that long does not come."""
+
 nbformat: Any = untyped_nbformat
 """Without the types that it has only in part."""
 
@@ -53,6 +56,14 @@ class Server:
 
     def load(self, name: str) -> Any:
         return nbformat.read(self.root / name, as_version=nbformat.NO_CONVERT)
+
+    @property
+    def waits(self) -> str:
+        """Code that runs until ``go``: how long a slow moment takes is nobody's guess."""
+        return f"import pathlib, time\nwhile not pathlib.Path({str(self.root / 'go')!r}).exists(): time.sleep(0.01)\n"
+
+    def go(self) -> None:
+        (self.root / "go").touch()
 
     async def kernel(self, name: str) -> KernelLink:
         """The notebook's kernel, started as a tab would."""
@@ -90,7 +101,7 @@ async def running(root: Path, **settings: Any) -> AsyncGenerator[Server, None]:
 
 async def until(true: Callable[[], Any]) -> None:
     """Wait, with a bound, for something that other code brings about."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(BOUND_S):
         while not true():  # noqa: ASYNC110 - what it waits for has no event of its own
             await asyncio.sleep(0.01)
 

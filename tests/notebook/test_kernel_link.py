@@ -8,7 +8,7 @@ import pytest
 from jupyter_agent.notebook.kernel_link import KernelGone
 from jupyter_agent.notebook.kernel_links import KernelLinks
 
-from .server import Server, until
+from .server import BOUND_S, Server, until
 
 
 async def test_outputs_are_collected_with_their_error(server: Server):
@@ -24,10 +24,11 @@ async def test_a_run_that_somebody_else_sent_can_be_followed_after_it_began(serv
     link = await server.kernel("a.ipynb")
     other = await KernelLinks(server.kernels).link(link.kernel_id)
     await other.ready()
-    sent = other.execute("print('early')\nimport time\ntime.sleep(0.3)\nprint('late')")
+    sent = other.execute(f"print('early')\n{server.waits}print('late')")
     await until(lambda: link.is_running(sent.msg_id))
     await until(sent.outputs.cells)
     run = link.watch(sent.msg_id)
+    server.go()
     assert await run.done() == "ok"
     assert run.outputs.cells()[0]["text"] == "early\nlate\n"
     other.close()
@@ -41,7 +42,7 @@ async def test_stop_interrupts_the_run_that_is_meant_and_no_other(server: Server
     await link.stop(ours.msg_id)
     assert link.is_running(theirs.msg_id)
     await link.stop(theirs.msg_id)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(BOUND_S):
         assert await theirs.done() == "error"
         await ours.done()
     assert ours.outputs.cells() == [] or ours.outputs.error == ("KeyboardInterrupt", "")
@@ -49,11 +50,12 @@ async def test_stop_interrupts_the_run_that_is_meant_and_no_other(server: Server
 
 async def test_what_was_stopped_before_it_began_is_interrupted_when_it_begins(server: Server):
     link = await server.kernel("a.ipynb")
-    theirs = link.execute("import time\ntime.sleep(0.5)")
+    theirs = link.execute(server.waits)
     ours = link.execute("import time\ntime.sleep(30)")
     await until(lambda: link.is_running(theirs.msg_id))
     await link.stop(ours.msg_id)
-    async with asyncio.timeout(10):
+    server.go()
+    async with asyncio.timeout(BOUND_S):
         assert await theirs.done() == "ok"
         # The interrupt meets the cell, or the kernel on its way to the cell.
         assert await ours.done() in ("error", "aborted")
@@ -63,11 +65,12 @@ async def test_control_messages_do_not_make_the_shell_look_busy_or_idle(server: 
     link = await server.kernel("a.ipynb")
     heard: list[dict[str, Any]] = []
     stop_hearing = link.subscribe(heard.append)
-    run = link.execute("import time\ntime.sleep(0.6)")
+    run = link.execute(server.waits)
     await until(lambda: link.is_running(run.msg_id))
     asked = link.send_control("kernel_info_request", {})
     await until(lambda: any(m["parent_header"].get("msg_id") == asked for m in heard))
     assert link.is_running(run.msg_id)
+    server.go()
     assert await run.done() == "ok"
     assert link.execution_state == "idle"
     stop_hearing()
@@ -78,7 +81,7 @@ async def test_a_restart_ends_what_ran_and_the_link_goes_on(server: Server):
     run = link.execute("import time\ntime.sleep(30)")
     await until(lambda: link.is_running(run.msg_id))
     await server.kernels.restart_kernel(link.kernel_id)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(BOUND_S):
         # A restart begins with an interrupt: the kernel may still say so, if there is time.
         assert await run.done() in ("gone", "error")
         assert await server.links.link(link.kernel_id) is link
@@ -90,10 +93,11 @@ async def test_a_restart_ends_what_ran_and_the_link_goes_on(server: Server):
 
 async def test_a_link_made_while_the_kernel_is_busy_finds_out_when_it_is_idle(server: Server):
     link = await server.kernel("a.ipynb")
-    run = link.execute("import time\ntime.sleep(0.5)")
+    run = link.execute(server.waits)
     await until(lambda: link.is_running(run.msg_id))
     late = await KernelLinks(server.kernels).link(link.kernel_id)
-    async with asyncio.timeout(10):
+    server.go()
+    async with asyncio.timeout(BOUND_S):
         await late.wait_idle()
         assert await run.done() == "ok"
     late.close()
@@ -115,7 +119,7 @@ async def test_dropping_tells_whoever_waits(server: Server):
 async def test_input_fails_at_once_instead_of_waiting_for_a_keyboard(server: Server):
     link = await server.kernel("a.ipynb")
     run = link.execute("input('name? ')")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(BOUND_S):
         assert await run.done() == "error"
     assert run.outputs.error is not None
     assert run.outputs.error[0] == "StdinNotImplementedError"

@@ -10,7 +10,7 @@ from jupyter_agent.errors import ToolError
 from jupyter_agent.notebook.kernel_link import KernelGone
 from jupyter_agent.notebook.ports import CellChanged, NoKernel, base_hash
 
-from .server import Page, Server, running, until
+from .server import BOUND_S, Page, Server, running, until
 
 
 def run(server: Server, source: str, op_id: str = "call-1", **kwargs: Any):
@@ -63,12 +63,13 @@ async def test_a_cell_that_is_not_what_was_approved_is_not_run(server: Server):
 async def test_a_cell_that_changes_while_it_waits_is_not_run(server: Server):
     server.write("a.ipynb", "print('approved')")
     link = await server.kernel("a.ipynb")
-    theirs = link.execute("import time\ntime.sleep(0.5)")
+    theirs = link.execute(server.waits)
     await until(lambda: link.is_running(theirs.msg_id))
     told: list[Any] = []
     waiting = asyncio.create_task(run(server, "print('approved')", report=told.append))
     await until(lambda: told)
     server.write("a.ipynb", "print('changed')")
+    server.go()
     with pytest.raises(CellChanged):
         await waiting
 
@@ -79,13 +80,13 @@ async def test_stop_interrupts_our_run_and_its_outputs_are_kept(server: Server):
     task = asyncio.create_task(run(server, server.load("a.ipynb").cells[0].source))
     await until(lambda: link.execution_state == "busy")
     await stopped(task)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(BOUND_S):
         await link.wait_idle()
 
     async def kept() -> list[dict[str, Any]]:
         return (await server.workspace.read("a.ipynb")).cells[0].outputs
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(BOUND_S):
         while not await kept():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert (await kept())[-1]["ename"] == "KeyboardInterrupt"
@@ -94,12 +95,13 @@ async def test_stop_interrupts_our_run_and_its_outputs_are_kept(server: Server):
 async def test_stop_while_it_waits_sends_nothing_and_leaves_the_users_cell_alone(server: Server):
     server.write("a.ipynb", "ours = True")
     link = await server.kernel("a.ipynb")
-    theirs = link.execute("import time\ntime.sleep(1)\ntheirs = True")
+    theirs = link.execute(f"{server.waits}theirs = True")
     await until(lambda: link.is_running(theirs.msg_id))
     told: list[Any] = []
     task = asyncio.create_task(run(server, "ours = True", report=told.append))
     await until(lambda: told)
     await stopped(task)
+    server.go()
     assert await theirs.done() == "ok"
     check = link.execute("print('ours' in globals(), theirs)")
     await check.done()
@@ -118,9 +120,9 @@ async def test_a_kernel_that_dies_under_the_cell_is_said_to_be_gone(server: Serv
     server.write("a.ipynb", source)
     link = await server.kernel("a.ipynb")
     with pytest.raises(KernelGone, match="All variables are lost"):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(BOUND_S):
             await run(server, source)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(BOUND_S):
         await link.wait_idle()
 
 
@@ -160,13 +162,14 @@ async def test_an_open_notebook_runs_in_its_tab_and_the_file_is_left_to_the_tab(
 
 
 async def test_a_run_outlives_the_tab_that_began_it(server: Server):
-    source = "import time\ntime.sleep(0.7)\nprint('done')"
+    source = f"{server.waits}print('done')"
     server.write("a.ipynb", source)
     link = await server.kernel("a.ipynb")
     page = Page(server).open("a.ipynb", source).connect()
     task = asyncio.create_task(run(server, source))
     await until(lambda: link.execution_state == "busy")
     page.say_bye()
+    server.go()
     outcome = await task
     assert outcome.cell.outputs[0]["text"] == "done\n"
     assert server.load("a.ipynb").cells[0].outputs[0].text == "done\n"
@@ -174,12 +177,13 @@ async def test_a_run_outlives_the_tab_that_began_it(server: Server):
 
 
 async def test_outputs_go_to_the_tab_that_opened_the_notebook_meanwhile(server: Server):
-    source = "import time\ntime.sleep(0.7)\nprint('done')"
+    source = f"{server.waits}print('done')"
     server.write("a.ipynb", source)
     link = await server.kernel("a.ipynb")
     task = asyncio.create_task(run(server, source))
     await until(lambda: link.execution_state == "busy")
     page = Page(server).open("a.ipynb", source).connect()
+    server.go()
     assert (await task).status == "ok"
     assert page.notebooks["a.ipynb"][0]["outputs"][0]["text"] == "done\n"
     assert server.load("a.ipynb").cells[0].outputs == []
@@ -192,7 +196,7 @@ async def test_stop_interrupts_a_run_in_a_tab(server: Server):
     task = asyncio.create_task(run(server, source))
     await until(lambda: link.execution_state == "busy")
     await stopped(task)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(BOUND_S):
         await asyncio.gather(*page.runs)
     assert page.notebooks["a.ipynb"][0]["outputs"][-1]["ename"] == "KeyboardInterrupt"
 

@@ -9,7 +9,7 @@ from jupyter_agent.errors import ToolError
 from jupyter_agent.notebook.ports import CellChanged, NotebookReadOnly, TabSilent, base_hash
 from jupyter_agent.notebook.tabs import TabGone, Tabs
 
-from .server import Page, Server, until
+from .server import BOUND_S, Page, Server, until
 
 OLD = base_hash("code", "x = 1")
 
@@ -119,12 +119,12 @@ async def test_a_page_that_said_bye_is_gone_at_once(server: Server):
 
 
 async def test_after_a_start_pages_get_time_to_come_back():
-    tabs = Tabs(start_grace_s=5.0)
+    tabs = Tabs(start_grace_s=2 * BOUND_S)
     asking = asyncio.create_task(tabs.has_open("a.ipynb"))
     await asyncio.sleep(0)
     page = tabs.attach(lambda message: None, "ada")
     page.receive({"type": "documents", "page": "p", "documents": [{"path": "a.ipynb", "focused_at": 1}]})
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(BOUND_S):
         assert await asking
 
 
