@@ -28,6 +28,8 @@ ARTIFACTS = Path(__file__).parents[1] / "artifacts" / "browser"
 BOUND_MS = 60_000
 START_MS = 60_000
 """A page that loads beside other work may take its time."""
+# Playwright's own five seconds are too few for a page beside other work, and nothing waits for their end in vain.
+expect.set_options(timeout=BOUND_MS)
 
 FLAGS = (
     "--no-sandbox",
@@ -62,6 +64,11 @@ def code(source: str, cell_id: str) -> Json:
     """Return a code cell that was never run."""
     cell: Json = {"id": cell_id, "cell_type": "code", "source": source, "metadata": {}, "outputs": []}
     return cell | {"execution_count": None}
+
+
+def waits_for(name: str) -> str:
+    """Return code that runs until ``Lab.touch`` makes this file beside its notebook."""
+    return f"from pathlib import Path\nimport time\nwhile not Path({name!r}).exists():\n    time.sleep(0.02)\n"
 
 
 class Lab:

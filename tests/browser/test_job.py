@@ -5,7 +5,7 @@ from __future__ import annotations
 from playwright.async_api import expect
 
 from tests.browser.conftest import Script, Visit
-from tests.browser.lab import DATA, PLOT, START_MS, Lab, LabPage, code
+from tests.browser.lab import DATA, PLOT, START_MS, Lab, LabPage, code, waits_for
 from tests.model_server import Reply, Request, ToolUse
 
 HASH = r"\b([0-9a-f]{64})\b"
@@ -33,10 +33,9 @@ async def test_the_demo_plots_a_column_in_the_open_notebook(demo_lab: Lab, visit
 
 
 async def test_a_cell_is_inserted_and_run_and_its_plot_is_seen(page: LabPage, lab: Lab, script: Script) -> None:
-    waits = "from pathlib import Path\nimport time\nwhile not Path('go').exists():\n    time.sleep(0.02)\n"
     word = script(
         [
-            Reply("I insert a cell.", ToolUse("insert_cell", {"source": waits + PLOT, "after": "first"})),
+            Reply("I insert a cell.", ToolUse("insert_cell", {"source": waits_for("plot") + PLOT, "after": "first"})),
             lambda request: Reply(
                 "Now I run it.",
                 ToolUse("run_cell", {"cell_id": request.find(r"cell (\S+) as"), "base_hash": request.find(HASH)}),
@@ -52,7 +51,7 @@ async def test_a_cell_is_inserted_and_run_and_its_plot_is_seen(page: LabPage, la
     await expect(page.cells.nth(1).locator(".cm-content")).to_contain_text("plt.plot")
     await page.allow("Run this cell?")
     await expect(page.prompt(1)).to_have_text("[*]:")
-    lab.touch("go")
+    lab.touch("plot")
     await expect(page.cells.nth(1).locator(".jp-OutputArea img")).to_be_visible(timeout=START_MS)
     await expect(page.prompt(1)).to_have_text("[1]:")
     await page.ready(side)

@@ -13,7 +13,8 @@ from tests.browser.lab import START_MS, Lab, LabPage, code
 from tests.model_server import Gate, ModelServer, Reply, Text
 
 GONE = re.compile(
-    r"ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|WebSocket connection|Failed to fetch"
+    r"ERR_(CONNECTION_(REFUSED|RESET|CLOSED|ABORTED)|EMPTY_RESPONSE|SOCKET_NOT_CONNECTED)"
+    r"|ERR_(INCOMPLETE_CHUNKED_ENCODING|CONTENT_LENGTH_MISMATCH)|WebSocket connection|Failed to fetch"
 )
 """What a page notes while nobody answers: the browser's own words, and JupyterLab's."""
 
