@@ -336,7 +336,7 @@ class Page:
 
     async def ready(self) -> None:
         """Wait for the kernel, and take a subshell for comms as JupyterLab does, where the kernel has any."""
-        for _ in range(20):
+        for _ in range(40):
             # What a kernel says while it starts may be missed, so it is asked until it is heard.
             with contextlib.suppress(TimeoutError):
                 asked = self.send("shell", "kernel_info_request", {})
@@ -396,7 +396,8 @@ class Page:
                 m["msg_type"] == "status"
                 and m["content"]["execution_state"] == "idle"
                 and m["parent_header"].get("msg_id") == msg_id
-            )
+            ),
+            within=within,
         )
 
     async def running(self, msg_id: str) -> None:
