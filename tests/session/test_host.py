@@ -58,7 +58,7 @@ async def viewing(host: SessionHost, session_id: str) -> AsyncGenerator[Stranger
     connection.close()
 
 
-async def until(condition: Callable[[], bool], within: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], within: float = 30.0) -> None:
     """Wait for something that no event tells of."""
     async with asyncio.timeout(within):
         while not condition():  # noqa: ASYNC110 -- eviction is by design invisible from outside

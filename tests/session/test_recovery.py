@@ -22,7 +22,7 @@ from jupyter_agent.session.permissions import input_hash
 from jupyter_agent.store.marks import mark, marked
 from tests.model_server import Gate, HttpError, ModelServer, Reply, Text, Think, ToolUse
 from tests.roads import write_notebook
-from tests.session.test_host import hosting, viewing
+from tests.session.test_host import hosting, until, viewing
 from tests.stranger import Stranger
 
 Json = dict[str, Any]
@@ -548,9 +548,7 @@ async def test_a_turn_goes_on_after_the_servers_death_with_nobody_looking(
         gate.open()
     async with hosting(model_server, tmp_path / "after", recovery_backoff_s=0.0) as host:
         await host.wake_unfinished()
-        async with asyncio.timeout(10):
-            while marked(tmp_path / "after" / "data"):  # noqa: ASYNC110 -- nobody is told: that is the point
-                await asyncio.sleep(0.01)
+        await until(lambda: not marked(tmp_path / "after" / "data"))  # nobody is told: that is the point
         messages, _ = await host.messages(session)
         assert messages[-1].status == "complete"
 
