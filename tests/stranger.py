@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 Json = dict[str, Any]
-BOUND_S = 20.0
+BOUND_S = 45.0
+"""As long as the model server waits: a server's first turn may begin with ten seconds of imports."""
 
 TERMINAL = {"output-available", "output-error", "output-denied"}
 NEXT = {

@@ -33,6 +33,7 @@ from jupyter_agent.agent.model import (
 )
 from jupyter_agent.settings import Settings
 from tests.model_server import (
+    BOUND_S,
     CleanEnd,
     Drop,
     EmptyStream,
@@ -111,7 +112,7 @@ def asking(*messages: ApiMessage, session_id: str = "ses_1", tools: list[dict[st
 
 
 async def answer(model: ClaudeModel, request: ModelRequest | None = None) -> list[ModelEvent]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(BOUND_S):
         events = [event async for event in model.stream(request or asking())]
     assert isinstance(events[-1], StepClosed | StepFailed)
     assert not any(isinstance(event, StepClosed | StepFailed) for event in events[:-1])
@@ -217,7 +218,7 @@ async def test_unknown_events_are_passed_over(claude: ClaudeModel, model_server:
 async def test_a_token_is_told_before_the_next_one_is_sent(claude: ClaudeModel, model_server: ModelServer) -> None:
     gate = Gate()
     model_server.script([Reply(Text("first", gate, " second"))])
-    async with asyncio.timeout(10), aclosing(claude.stream(asking())) as events:
+    async with asyncio.timeout(BOUND_S), aclosing(claude.stream(asking())) as events:
         async for event in events:
             if isinstance(event, TextDelta) and event.text == "first":
                 break
@@ -399,7 +400,7 @@ async def test_a_broken_answer_is_reset_and_asked_again(
 
 async def test_a_stall_is_noticed_by_the_watchdog(settings: Settings, model_server: ModelServer) -> None:
     model_server.script([Reply(Text("Half", Stall())), "Whole."])
-    claude = ClaudeModel(replace(settings, read_timeout_s=0.3))
+    claude = ClaudeModel(replace(settings, read_timeout_s=2.0))
     events = await answer(claude)
     await claude.close()
     assert [e.code for e in events if isinstance(e, AttemptReset)] == ["stalled"]
@@ -407,11 +408,11 @@ async def test_a_stall_is_noticed_by_the_watchdog(settings: Settings, model_serv
 
 
 async def test_pings_keep_the_watchdog_quiet(settings: Settings, model_server: ModelServer) -> None:
-    gates = [Gate() for _ in range(4)]
+    gates = [Gate() for _ in range(5)]
     pieces: list[Any] = [piece for gate in gates for piece in (gate, Ping())]
     model_server.script([Reply(Text("a", *pieces, "b"))])
-    claude = ClaudeModel(replace(settings, read_timeout_s=0.8))
-    timers = [threading.Timer(0.3 * (n + 1), gate.open) for n, gate in enumerate(gates)]
+    claude = ClaudeModel(replace(settings, read_timeout_s=2.0))
+    timers = [threading.Timer(0.5 * (n + 1), gate.open) for n, gate in enumerate(gates)]
     for timer in timers:
         timer.start()
     events = await answer(claude)
@@ -663,7 +664,7 @@ async def test_cancelling_closes_the_connection_at_once(claude: ClaudeModel, mod
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await asyncio.to_thread(model_server.requests[0].disconnected.wait, 5)
+    assert await asyncio.to_thread(model_server.requests[0].disconnected.wait, BOUND_S)
     assert said(await answer(claude)) == "Next."
 
 
@@ -673,7 +674,7 @@ async def test_closing_the_iterator_closes_the_connection(claude: ClaudeModel, m
         async for event in events:
             if isinstance(event, TextDelta):
                 break
-    assert await asyncio.to_thread(model_server.requests[0].disconnected.wait, 5)
+    assert await asyncio.to_thread(model_server.requests[0].disconnected.wait, BOUND_S)
 
 
 async def test_cancelling_a_wait_between_attempts_ends_it(settings: Settings, model_server: ModelServer) -> None:
@@ -688,10 +689,10 @@ async def test_cancelling_a_wait_between_attempts_ends_it(settings: Settings, mo
                 noticed.set()
 
     task = asyncio.ensure_future(listen())
-    await asyncio.wait_for(noticed.wait(), 10)
+    await asyncio.wait_for(noticed.wait(), BOUND_S)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, BOUND_S)
     await claude.close()
 
 

@@ -27,7 +27,7 @@ Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 API = "/jupyter-agent/api/v1"
 TOKEN = "secret-token-of-the-test-server"
-BOUND_S = 30.0
+BOUND_S = 45.0
 BROKEN = 1006
 """No close frame came. No socket of ours may end so, unless its server was killed."""
 FORGOTTEN = "was never (awaited|retrieved)|was destroyed but it is pending"

@@ -47,7 +47,7 @@ class Kernel:
         return ""
 
     async def ack(self, cmd_id: str) -> Json:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 for event in self.events:
                     if event["type"] == "ack" and event["d"]["cmd_id"] == cmd_id:

@@ -32,8 +32,7 @@ async def test_neither_opening_a_session_nor_going_on_in_it_walks_over_a_table_t
             said: list[str] = []
             actor = await host.get(session.id)
             await actor.journal.read(lambda store: store.db.conn.set_trace_callback(said.append))
-            await view.say("again")
-            await view.event("turn.ended", after=len(view.events))
+            await view.event("turn.ended", turn=(await view.say("again"))["turn"])
             await view.subscribe()
             await actor.journal.read(lambda store: store.db.conn.set_trace_callback(None))
     with closing(SessionStore.open(tmp_path / "data" / "sessions" / session.id)) as store:

@@ -276,7 +276,7 @@ async def test_a_lost_file_of_the_history_is_told_to_the_model_and_the_session_g
 async def test_a_session_that_opens_too_late_is_let_go_and_opens_the_next_time(
     model_server: ModelServer, tmp_path: Path
 ) -> None:
-    async with hosting(model_server, tmp_path, activate_timeout_s=0.05) as host:
+    async with hosting(model_server, tmp_path, activate_timeout_s=0.5) as host:
         session = await host.create()
         database = tmp_path / "data" / "sessions" / session.id / "session.db"
         with sqlite3.connect(database, isolation_level=None) as other:
@@ -285,7 +285,7 @@ async def test_a_session_that_opens_too_late_is_let_go_and_opens_the_next_time(
                 await host.get(session.id)
             other.execute("ROLLBACK")
         other.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(45):
             while True:
                 try:
                     actor = await host.get(session.id)

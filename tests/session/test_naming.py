@@ -88,7 +88,7 @@ async def test_a_model_that_gives_no_name_is_not_heard_of(how: str, model_server
 async def test_a_name_that_does_not_come_is_not_waited_for(
     model_server: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(naming, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(naming, "PATIENCE_S", 2.0)
     model_server.script([Reply(Text("Yes."))])
     model_server.plain_gate = gate = Gate()
     async with hosting(model_server, tmp_path, auto_title=True) as host:

@@ -82,8 +82,8 @@ async def test_a_fork_has_its_own_and_the_original_keeps_all(model_server: Model
         async with viewing(host, session.id) as view:
             await view.ask("message.send", id="m1", parts=[uploaded(host, session.id, "first")])
             await view.event("turn.ended")
-            await view.ask("message.send", id="m2", parts=[uploaded(host, session.id, "second")])
-            await view.event("turn.ended", after=len(view.events))
+            sent = await view.ask("message.send", id="m2", parts=[uploaded(host, session.id, "second")])
+            await view.event("turn.ended", turn=sent["result"]["turn"])
             fork = (await view.ask("session.fork", message_id="m1"))["result"]["id"]
     sessions = tmp_path / "data" / "sessions"
     assert kept(sessions / fork) == {"first", "second"}

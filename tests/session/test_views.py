@@ -105,8 +105,7 @@ async def test_a_session_that_is_migrated_under_its_views_is_told_to_them_anew(
             assert [event["d"]["reason"] for event in view.of("resync")] == ["migrated"]
             assert (await view.subscribe(since=before))["type"] == "snapshot"
             after = {"ep": view.ep, "seq": view.seq}
-            await view.say("again")
-            await view.event("turn.ended", after=len(view.events))
+            await view.event("turn.ended", turn=(await view.say("again"))["turn"])
             assert (await view.subscribe(since=after))["type"] != "snapshot"
             view.same_story_as(await view.subscribe())
 
