@@ -2,7 +2,7 @@
 import { describe, expect, test, vi } from "vitest";
 import type { Details } from "../src/connections/page";
 import { aSession, aTask, opening, SID, USAGE } from "./example";
-import { named, painted, press, show } from "./shown";
+import { named, painted, press, show, until } from "./shown";
 
 const PAGE = { base_url: "http://jupyter.test/", token: "t" };
 
@@ -29,7 +29,7 @@ async function open(root: HTMLElement): Promise<HTMLElement> {
   named(root, "This session")?.click();
   await painted();
   named(root, "Details")?.click();
-  return vi.waitFor(() => {
+  return until(() => {
     const box = root.querySelector<HTMLElement>('[role=dialog][aria-label="Details"]');
     if (box === null) throw new Error("not yet");
     return box;
@@ -49,7 +49,7 @@ describe("details", () => {
     const tasks = [aTask("tsk_1", "Weigh them", "pending"), aTask("tsk_2", "Count them", "done")];
     const { root } = await show((r) => opening(r, [], { session: aSession({ usage }), tasks }), {}, PAGE);
     const box = await open(root);
-    await vi.waitFor(() => expect(fact(box, "Branch")).toBe("main"));
+    await until(() => expect(fact(box, "Branch")).toBe("main"));
     expect(fact(box, "Notebook")).toBe("penguins.ipynb");
     expect(fact(box, "Kernel")).toBe("Python 3, idle");
     expect(fact(box, "Repository")).toBe("penguin-study");
@@ -65,16 +65,16 @@ describe("details", () => {
     tells(AROUND, { ...AROUND, git: { root: "/home/me/penguin-study", branch: "plots", commit: null } });
     const { root } = await show((r) => opening(r, []), {}, PAGE);
     const box = await open(root);
-    await vi.waitFor(() => expect(fact(box, "Branch")).toBe("main"));
+    await until(() => expect(fact(box, "Branch")).toBe("main"));
     window.dispatchEvent(new Event("focus"));
-    await vi.waitFor(() => expect(fact(box, "Branch")).toBe("plots"));
+    await until(() => expect(fact(box, "Branch")).toBe("plots"));
   });
 
   test("say what is not there", async () => {
     tells({ ...AROUND, kernel: null, git: null, storage: "network" });
     const { root } = await show((r) => opening(r, [], { session: aSession({ notebook_path: null }) }), {}, PAGE);
     const box = await open(root);
-    await vi.waitFor(() => expect(fact(box, "Kernel")).toBe("not running"));
+    await until(() => expect(fact(box, "Kernel")).toBe("not running"));
     expect(fact(box, "Notebook")).toBe("none");
     expect(fact(box, "Repository")).toBe("none");
     expect(fact(box, "Branch")).toBeUndefined();
@@ -86,7 +86,7 @@ describe("details", () => {
     tells({ ...AROUND, git: { root: "/work", branch: null, commit: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b" } });
     const { root } = await show((r) => opening(r, []), {}, PAGE);
     const box = await open(root);
-    await vi.waitFor(() => expect(fact(box, "Branch")).toBe("none, at 9f86d081"));
+    await until(() => expect(fact(box, "Branch")).toBe("none, at 9f86d081"));
   });
 
   test("names that are markup are shown, not obeyed", async () => {
@@ -98,7 +98,7 @@ describe("details", () => {
       PAGE,
     );
     const box = await open(root);
-    await vi.waitFor(() => expect(fact(box, "Branch")).toBe(evil));
+    await until(() => expect(fact(box, "Branch")).toBe(evil));
     expect(box.querySelector("img")).toBeNull();
   });
 
@@ -115,7 +115,7 @@ describe("details", () => {
     tells({ error: { message: "The session is being put back." } });
     const { root } = await show((r) => opening(r, []), {}, PAGE);
     const box = await open(root);
-    await vi.waitFor(() => expect(box.textContent).toContain("being put back"));
+    await until(() => expect(box.textContent).toContain("being put back"));
     expect(fact(box, "Mode")).toContain("Build");
   });
 
@@ -125,7 +125,7 @@ describe("details", () => {
     const box = await open(root);
     expect(document.activeElement).toBe(box);
     press(box, "Escape");
-    await vi.waitFor(() => expect(root.querySelector("[role=dialog]")).toBeNull());
+    await until(() => expect(root.querySelector("[role=dialog]")).toBeNull());
     expect(document.activeElement).toBe(named(root, "This session"));
   });
 });

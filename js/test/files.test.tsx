@@ -1,10 +1,10 @@
 // @vitest-environment jsdom
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { Command } from "../src/connection";
 import type { EventFrame, Part, SentFile, TextPart } from "../src/protocol.gen";
 import { aMessage, aText, opening } from "./example";
 import type { Recorder } from "./recorder";
-import { named, painted, press, show, type } from "./shown";
+import { named, painted, press, show, type, until } from "./shown";
 
 const DATA: SentFile = { type: "file", sha256: "a".repeat(64), mime: "text/csv", name: "penguins.csv", bytes: 2_048 };
 const PLOT: SentFile = { type: "file", sha256: "b".repeat(64), mime: "image/png", name: "plot.png", bytes: 900 };
@@ -69,7 +69,7 @@ describe("a message with files, edited and sent again", () => {
     const { cmd_id } = road.posted.at(-1) as Command;
     const error = { code: "queue_full", message: "Too many messages wait.", retryable: false };
     await say(recorder.transient("ack", { cmd_id, status: "rejected", result: null, error }));
-    await vi.waitFor(() => expect(root.textContent).toContain("Not sent. Too many messages wait."));
+    await until(() => expect(root.textContent).toContain("Not sent. Too many messages wait."));
     named(root, "Edit")?.click();
     await painted();
     expect((named(root, "Message") as HTMLTextAreaElement).value).toBe("What is in these?");
@@ -87,7 +87,7 @@ describe("a message with files, edited and sent again", () => {
     const { cmd_id, type: kind } = road.posted.at(-1) as Command;
     expect(kind).toBe("session.clear");
     await say(recorder.transient("ack", { cmd_id, status: "accepted", result: {}, error: null }));
-    await vi.waitFor(() => expect(root.textContent).toContain("Not sent. It waited behind what left"));
+    await until(() => expect(root.textContent).toContain("Not sent. It waited behind what left"));
     named(root, "Retry")?.click();
     expect(road.posted.at(-1)).toMatchObject({ type: "message.send", d: { parts: [{ text: "And then?" }] } });
   });

@@ -6,7 +6,7 @@ import type { SessionChange, SessionLibrary } from "../src/panel/context";
 import type { OutcomeKind, Part, Scope, Session, TurnError } from "../src/protocol.gen";
 import { APPROVAL, aMessage, aSession, aTask, aText, aTool, aTurn, opening, SID, USAGE } from "./example";
 import type { Recorder } from "./recorder";
-import { named, painted, panel, press, scene, settled, show, type } from "./shown";
+import { named, painted, panel, press, scene, settled, show, type, until } from "./shown";
 
 describe("the DOM that others rely on", () => {
   test("the root says which session it shows and how it is", async () => {
@@ -220,7 +220,7 @@ describe("what is too large for a frame", () => {
     expect(root.textContent).toContain("the beginning");
     expect(root.textContent).not.toContain("This message is shortened.");
     named(root, "Show all")?.click();
-    await vi.waitFor(() => expect(root.textContent).toContain("and the end"));
+    await until(() => expect(root.textContent).toContain("and the end"));
     expect(named(root, "Show all")).toBeUndefined();
     expect(asked[0]?.url).toBe(
       `https://hub.example/user/me/jupyter-agent/api/v1/sessions/${SID}/messages/msg_1/parts/prt_1`,
@@ -233,10 +233,10 @@ describe("what is too large for a frame", () => {
     const { root } = await show(begin, {}, PAGE);
     await openCard(root);
     named(root, "Show all")?.click();
-    await vi.waitFor(() => expect(root.textContent).toContain("There is no such part."));
+    await until(() => expect(root.textContent).toContain("There is no such part."));
     answering(200, { part: whole });
     named(root, "Show all")?.click();
-    await vi.waitFor(() => expect(root.textContent).toContain("and the end"));
+    await until(() => expect(root.textContent).toContain("and the end"));
   });
 
   test("a page without a way to the server says where it can be seen", async () => {
@@ -253,7 +253,7 @@ describe("what is too large for a frame", () => {
     const box = type(root, "x".repeat(5_000_000));
     await settled();
     press(box, "Enter");
-    await vi.waitFor(() => expect(road.posted.at(-1)?.type).toBe("message.send"));
+    await until(() => expect(road.posted.at(-1)?.type).toBe("message.send"));
     const { parts } = (road.posted.at(-1) as Command).d as { parts: { type: string; text?: string }[] };
     expect(parts[0]?.text).toMatch(/^x{500}…/);
     expect(parts[1]).toEqual({ ...file, type: "file" });
@@ -266,7 +266,7 @@ describe("what is too large for a frame", () => {
     const box = type(root, "x".repeat(2_000_000));
     await settled();
     press(box, "Enter");
-    await vi.waitFor(() => expect(root.textContent).toContain("This message is too long"));
+    await until(() => expect(root.textContent).toContain("This message is too long"));
     named(root, "Edit")?.click();
     await painted();
     expect(box.value).toHaveLength(2_000_000);
@@ -327,7 +327,7 @@ describe("approvals", () => {
     named(root, "More choices")?.click();
     await painted();
     const menu = root.querySelector("[role=menu]") as HTMLElement;
-    await vi.waitFor(() => expect(document.activeElement?.textContent).toBe("Allow for this session"));
+    await until(() => expect(document.activeElement?.textContent).toBe("Allow for this session"));
     press(menu, "ArrowDown");
     expect(document.activeElement?.textContent).toBe("Always allow in this notebook");
     press(menu, "Escape");
@@ -588,7 +588,7 @@ describe("a session that another server has", () => {
     await say(elsewhere(recorder));
     expect(root.textContent).toContain("It is open in another server.");
     named(root, "Take over")?.click();
-    await vi.waitFor(() => expect(root.textContent).not.toContain("another server"));
+    await until(() => expect(root.textContent).not.toContain("another server"));
     expect(asked).toEqual([`/jupyter-agent/api/v1/sessions/${SID}/take-over`]);
   });
 
@@ -612,7 +612,7 @@ describe("the model", () => {
     const { root, road } = await show(scene("rich"), {}, page);
     named(root, "Model: claude-sonnet-5-5")?.click();
     const items = () => [...root.querySelectorAll<HTMLElement>("[role=menuitemradio]")];
-    await vi.waitFor(() => expect(items()).toHaveLength(2));
+    await until(() => expect(items()).toHaveLength(2));
     expect(items()[0]?.getAttribute("aria-checked")).toBe("true");
     items()[1]?.click();
     expect(road.posted.at(-1)).toMatchObject({ type: "session.set", d: { model: "claude-opus-5-5" } });
@@ -650,7 +650,7 @@ describe("sessions", () => {
   const row = (root: HTMLElement, id: string) => root.querySelector(`[data-session-id="${id}"]`) as HTMLElement;
   const open = async (root: HTMLElement) => {
     named(root, "Sessions")?.click();
-    await vi.waitFor(() => expect(root.querySelectorAll(".jp-agent-session").length).toBeGreaterThan(0));
+    await until(() => expect(root.querySelectorAll(".jp-agent-session").length).toBeGreaterThan(0));
   };
   test("one that was put away is found by its words, and taken out again", async () => {
     const { asked, library: there } = library([aSession({ id: "ses_9", title: "Long ago", archived_at: 1 })]);
@@ -680,10 +680,10 @@ describe("sessions", () => {
     const { root } = await show(scene("rich"), { library: library(TWO).library });
     await open(root);
     const box = root.querySelector("[type=search]") as HTMLInputElement;
-    await vi.waitFor(() => expect(document.activeElement).toBe(box));
+    await until(() => expect(document.activeElement).toBe(box));
     box.value = "Anot";
     box.dispatchEvent(new Event("input", { bubbles: true }));
-    await vi.waitFor(() => expect(root.querySelectorAll(".jp-agent-session")).toHaveLength(1));
+    await until(() => expect(root.querySelectorAll(".jp-agent-session")).toHaveLength(1));
     press(box, "Escape");
     await painted();
     expect(document.activeElement).toBe(named(root, "Sessions"));
@@ -760,7 +760,7 @@ describe("sessions", () => {
     tell({ type: "changed", session: { ...(many[24] as Session), updated_at: 9_500 } });
     await painted();
     named(root, "More")?.click();
-    await vi.waitFor(() => expect(rows()).toEqual(many.map(({ id }) => id)));
+    await until(() => expect(rows()).toEqual(many.map(({ id }) => id)));
     expect(named(root, "More")).toBeUndefined();
     tell({ type: "reset" });
     await painted();
@@ -802,7 +802,7 @@ describe("a message's menu", () => {
   test("a copy that the browser refuses is said", async () => {
     const { root } = await show(said);
     named(await menu(root, "msg_d"), "Copy")?.click();
-    await vi.waitFor(() => expect(root.textContent).toContain("did not allow copying"));
+    await until(() => expect(root.textContent).toContain("did not allow copying"));
   });
 
   test("a page that can't open another session doesn't offer to fork", async () => {
@@ -883,7 +883,7 @@ describe("tasks", () => {
     named(root, "This session")?.click();
     await painted();
     named(root, "Add a task")?.click();
-    await vi.waitFor(() => expect(document.activeElement?.getAttribute("aria-label")).toBe("New task"));
+    await until(() => expect(document.activeElement?.getAttribute("aria-label")).toBe("New task"));
   });
 });
 

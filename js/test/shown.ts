@@ -58,6 +58,11 @@ export function settled(): Promise<void> {
   return new Promise((done) => requestAnimationFrame(() => done()));
 }
 
+/** Until this holds of what no frame tells of; longer than it takes on any machine. */
+export function until<T>(holds: () => T): Promise<T> {
+  return vi.waitFor(holds, { timeout: 20_000 });
+}
+
 export const scene = (name: string) => SCENES[name] as (recorder: Recorder) => EventFrame[];
 export const named = (root: ParentNode, name: string) =>
   [...root.querySelectorAll<HTMLElement>("button, textarea, [role=radiogroup]")].find(
