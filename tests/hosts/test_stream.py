@@ -238,7 +238,7 @@ async def test_a_quiet_stream_shows_that_it_lives_and_ends_with_its_server(quiet
         await stream.read(caught_up)
         assert (await stream.comment()).startswith(":")
         quiet_server.process.terminate()
-        assert await asyncio.to_thread(quiet_server.process.wait, 20) == 0
+        assert await asyncio.to_thread(quiet_server.process.wait, BOUND_S) == 0
 
 
 async def test_text_streams_while_it_is_said(slow_server: RunningServer) -> None:

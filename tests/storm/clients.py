@@ -22,6 +22,7 @@ from typing import Any
 from jupyter_agent.protocol.fold import Gap, View, empty, fold
 
 Json = dict[str, Any]
+BOUND_S = 60.0
 JS = Path(__file__).parents[2] / "js"
 NODE = Path(
     shutil.which("node", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])) or "node"
@@ -66,7 +67,7 @@ class Node:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(orders).encode() + b"\n")
-        line = await asyncio.wait_for(self._process.stdout.readline(), 20)
+        line = await asyncio.wait_for(self._process.stdout.readline(), BOUND_S)
         assert line, "the clients' process ended"
         for said in json.loads(line):
             if said["name"] in self.hear:
@@ -76,7 +77,7 @@ class Node:
         """End the process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        await asyncio.wait_for(self._process.wait(), 20)
+        await asyncio.wait_for(self._process.wait(), BOUND_S)
 
 
 class PipedClient:
