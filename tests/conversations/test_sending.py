@@ -58,7 +58,7 @@ async def test_a_message_that_will_not_wait_does_not_pass_those_that_do(road: Ro
         assert (await view.ask("turn.stop", turn=turn))["status"] == "accepted"
         await view.event("turn.ended", outcome="stopped")
         gate.open()
-        assert view.view["paused"]
+        await view.event("queue.updated", paused=True)
         refused = await send(view, "third", when_busy="reject")
         assert refused["error"]["code"] == "busy"
         assert len(view.view["queue"]) == 1

@@ -67,6 +67,7 @@ async def test_a_stopped_run_is_cancelled_and_can_be_run_again(road: Road, scrip
         task = await created(view, f"Do it {word}")
         turn = (await view.ask("task.run", id=task["id"], rev=1))["result"]["turn"]
         await gate.until_reached()
+        await view.event(lambda e: e["type"] == "task.updated" and e["d"]["task"]["status"] == "running")
         rev = the_task(view, task["id"])["rev"]
         assert await refusal(view, "task.run", id=task["id"], rev=rev) == "running"
         assert await refusal(view, "task.update", id=task["id"], rev=rev, status="done") == "running"

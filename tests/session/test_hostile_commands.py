@@ -88,7 +88,7 @@ async def test_frames_of_any_shape_are_answered_shortly(
                 json.dumps({"v": 1, "cmd_id": "c", "type": "session.set", "d": {"model": "x" * 201}}),
                 json.dumps({"v": 1, "cmd_id": "c", "type": "session.set", "d": {"mode": "god"}}),
             ):
-                heard = len(view.frames)
+                heard = len(view.events)
                 view.send_raw(frame)  # type: ignore[arg-type]
                 await view.event(lambda e: e["type"] in ("error", "ack"), after=heard)
                 assert len(json.dumps(view.frames[-1])) < 1000
