@@ -38,7 +38,7 @@ def server() -> Iterator[ModelServer]:
 
 @pytest.fixture
 def client(server: ModelServer) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(api_key=server.key, base_url=server.url, max_retries=0, timeout=5) as client:
+    with anthropic.Anthropic(api_key=server.key, base_url=server.url, max_retries=0, timeout=45) as client:
         yield client
 
 

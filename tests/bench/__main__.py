@@ -8,6 +8,7 @@
     crowd     10,000 sessions and their list, a session of 2,000 calls, waking by the actor
     sleep     waking, idle sessions under open sockets
     return    a hundred panels come back after their server died
+    stop      pressing Stop beside a cell that never lets go
 
 Slowness is a number here, never a failure: the exit code says only whether it ran.
 """
@@ -21,11 +22,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from . import commits, crowds, growth, returns, sleepers, starts, streams
+from . import commits, crowds, growth, returns, sleepers, starts, stops, streams
 from .figures import Figure, machine, table, write
 
 STREAMS = ("latency", "steady", "flood")
-PARTS = (*STREAMS, "commit", "growth", "crowd", "sleep", "return", "start")
+PARTS = (*STREAMS, "commit", "growth", "crowd", "sleep", "return", "start", "stop")
 REPORT = Path(__file__).parents[1] / "artifacts" / "bench.json"
 
 
@@ -49,6 +50,8 @@ async def run(parts: list[str], folder: Path, figures: list[Figure]) -> None:
         figures += await returns.measure(folder / "returns", say)
     if "start" in parts:
         figures += await starts.measure(folder / "starts", say)
+    if "stop" in parts:
+        figures += await stops.measure(folder / "stops", say)
     if wanted := [part for part in STREAMS if part in parts]:
         await streams.measure(folder / "streams", wanted, figures, say)
 

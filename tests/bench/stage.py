@@ -82,33 +82,33 @@ class Asker:
     """Asks in one page and reads its probe."""
 
     def __init__(self, claude: ModelServer, page: LabPage, skew_s: float) -> None:
-        self._claude = claude
-        self._page = page
+        self.claude = claude
+        self.page = page
         self._skew_s = skew_s
 
     async def ask(self, surface: str, count: int, pace: Pace, *, watch: Sequence[str] = ()) -> Answered:
         """Type a question, press Enter, and see the whole answer come."""
-        surfaces, page = watch or (surface,), self._page.page
+        surfaces, page = watch or (surface,), self.page.page
         tag = next_tag()
-        self._claude.default = reply(tag, count, pace)
-        asked = len(self._claude.requests)
+        self.claude.default = reply(tag, count, pace)
+        asked = len(self.claude.requests)
         for name in surfaces:
             await page.evaluate("([name, tag, count]) => bench.watch(name, tag, count)", [name, tag, count])
         await page.evaluate("bench.start()")
-        await self._page.ask("Say many words", self._panel(surface))
+        await self.page.ask("Say many words", self._panel(surface))
         async with asyncio.timeout(BOUND_S):
             for name in surfaces:
                 await page.evaluate("name => bench.complete(name)", name)
         for name in surfaces:
-            await self._page.ready(self._panel(name))
+            await self.page.ready(self._panel(name))
         return self._answered(tag, asked, await page.evaluate("bench.report()"))
 
     def _panel(self, surface: str) -> Any:
-        return self._page.side if surface == "side" else self._page.widget
+        return self.page.side if surface == "side" else self.page.widget
 
     def _answered(self, tag: str, asked: int, report: dict[str, Any]) -> Answered:
-        sent = [token for token in self._claude.tokens if tag in token.text]
-        request = next(r for r in self._claude.requests[asked:] if r.index == sent[0].request)
+        sent = [token for token in self.claude.tokens if tag in token.text]
+        request = next(r for r in self.claude.requests[asked:] if r.index == sent[0].request)
 
         def wall(stamp_ms: float) -> float:
             return stamp_ms / 1000 + self._skew_s
