@@ -262,6 +262,15 @@ class SessionActor:
         """Enter the turn, for the first time or again."""
         if self._turn_task is None and self.state.turn is not None and not self.stopping and not self.leaving:
             self._turn_task = asyncio.get_running_loop().create_task(self._run())
+            self._turn_task.add_done_callback(self._never_began)
+
+    def _never_began(self, task: asyncio.Task[None]) -> None:
+        """End a turn whose task was cancelled before its first line: then none of its lines ran."""
+        if self._turn_task is not task:
+            return
+        self._turn_task = None
+        if self.stopping and not self.leaving:
+            self.end_turn("stopped")
 
     async def _run(self) -> None:
         services = self.services
