@@ -136,9 +136,11 @@ class Reception:
         """Wake the session for what waits; who came first is heard first."""
         why: AgentError | None = None
         try:
-            actor = await self._host.get(room.session_id)
             while room.waiting:
-                self._deliver(actor, *room.waiting.popleft())
+                actor = await self._host.get(room.session_id)
+                # It may have been put away again, to be put back say, before its waking was known here.
+                while room.waiting and room.actor is actor:
+                    self._deliver(actor, *room.waiting.popleft())
             return
         except AgentError as error:
             why = error
@@ -171,7 +173,8 @@ class Reception:
             if not done.done():
                 done.set_result(ack)
 
-        (await self._host.get(session_id)).submit(
-            Envelope(cmd_id=cmd_id, command=command, user=user, road=road, reply=reply)
-        )
+        actor = await self._host.get(session_id)
+        while self._host.awake(session_id) is not actor:
+            actor = await self._host.get(session_id)  # It was put away before its waking was known here.
+        actor.submit(Envelope(cmd_id=cmd_id, command=command, user=user, road=road, reply=reply))
         return to_plain(await done)

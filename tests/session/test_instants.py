@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from jupyter_agent.errors import SessionFailed
 from jupyter_agent.protocol.commands import TurnStop
 from tests.model_server import ModelServer, ToolUse
-from tests.session.test_host import hosting, viewing
+from tests.session.test_host import hosting, until, viewing
 
 Json = dict[str, Any]
 pytestmark = pytest.mark.timeout(60)
@@ -43,6 +45,45 @@ async def test_a_turn_that_is_stopped_before_its_first_line_runs_ends(
             await view.say("and now?")
             await view.event("turn.ended", outcome="completed")
             view.same_story_as(await view.subscribe())
+
+
+async def test_a_server_that_ends_while_a_session_is_about_to_wake_leaves_nobody_awake(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create()
+        waking = asyncio.create_task(host.get(session.id))
+        await asyncio.sleep(0)
+    with pytest.raises(SessionFailed):
+        await waking
+    assert host.awake(session.id) is None
+
+
+@pytest.mark.parametrize("road", ["panel", "rest"])
+@pytest.mark.parametrize("when", ["wakes", "is awake"])
+async def test_a_command_that_comes_while_the_session_is_put_away_is_held(
+    model_server: ModelServer, tmp_path: Path, road: str, when: str
+) -> None:
+    model_server.script(["Heard."])
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await until(lambda: host.awake(session.id) is None)
+            message: Json = {
+                "v": 1, "cmd_id": "one", "type": "message.send",
+                "d": {"id": "msg_one", "parts": [{"type": "text", "text": "hear me"}]},
+            }  # fmt: skip
+            command = asyncio.create_task(host.command(session.id, message, user="me")) if road == "rest" else None
+            if command is None:
+                view.send_raw(message)
+            if when == "wakes":
+                await asyncio.sleep(0)  # The waking has the session's lock, and whoever puts it away is next.
+                await asyncio.sleep(0)
+            async with host.alone(session.id, SessionFailed("It is put back.", code="closing")):
+                pass
+            ack = await command if command is not None else await view.acked("one")
+            assert ack["status"] == "accepted"
+            await view.event("turn.ended", outcome="completed")
 
 
 def database(folder: Path, session: str) -> closing[sqlite3.Connection]:
