@@ -53,8 +53,12 @@ from .services import Services
 
 log = logging.getLogger(__name__)
 
+CLOSING = SessionFailed("The server is shutting down.", code="closing")
+
 _LATER_MS = 60_000
-"""When to try again to wake a session that has something due and did not wake."""
+"""When to try again to wake a session that has something due, or is in the middle of something, and did not wake."""
+_UNFINISHED = "unfinished"
+"""The alarm for what ought to be woken, and could not be."""
 
 
 class SessionHost:
@@ -124,6 +128,9 @@ class SessionHost:
         self._spawn(self.housekeeping.start())
 
     def _ring(self, session_id: str) -> None:
+        if session_id == _UNFINISHED:
+            self._spawn(self.wake_unfinished())
+            return
         run = self.housekeeping.run if self.housekeeping.owns(session_id) else self._run_due
         self._spawn(run(session_id))
 
@@ -195,7 +202,7 @@ class SessionHost:
         """Return the session's actor, waking it once however many ask. Raises ``SessionError``, ``StoreError``."""
         self.library.folder_of(session_id)
         if self._closing:
-            raise SessionFailed("The server is shutting down.", code="closing")
+            raise CLOSING
         room = self.room(session_id)
         if room.actor is not None:
             return room.actor
@@ -205,7 +212,10 @@ class SessionHost:
         return await asyncio.shield(room.waking)
 
     async def wake_unfinished(self) -> None:
-        """Wake every session that a former server left in the middle of something, a few at a time."""
+        """Wake every session that was left in the middle of something, a few at a time.
+
+        One that does not wake for a reason that passes is tried again, as long as its mark is there.
+        """
 
         async def wake(session_id: str) -> None:
             async with self._few:
@@ -215,13 +225,21 @@ class SessionHost:
                     unmark(self.settings.data_dir / "sessions" / session_id)
                 except AgentError as error:
                     log.warning("Session %s could not be taken up: %s", session_id, error.message)
+                    if error.passing:
+                        self._wake_later()
 
         names = await asyncio.to_thread(marked, self.settings.data_dir)
         await asyncio.gather(*(wake(name) for name in names))
 
+    def _wake_later(self) -> None:
+        if self.alarms.due(_UNFINISHED) is None:
+            self.alarms.set(_UNFINISHED, self.alarms.clock.now_ms() + _LATER_MS)
+
     async def _wake(self, room: Room) -> SessionActor:
         try:
             async with room.lock, asyncio.timeout(self.settings.activate_timeout_s):
+                if self._closing:  # It began to, while we waited: nobody would put the session to sleep any more.
+                    raise CLOSING
                 folder = self.library.folder_of(room.session_id)
                 try:
                     actor = await self._activate(room, folder)
@@ -272,6 +290,7 @@ class SessionHost:
             connection.send(Error(code=error.code, message=error.message, hint=error.hint))
         # Views that come back wake the session: as long as it goes on failing, not in a circle.
         asyncio.get_running_loop().call_later(room.next_pause(), room.resync, "gap")
+        self._wake_later()  # Nobody may look, and its turn should go on all the same.
 
     async def _bury(self, room: Room, actor: SessionActor) -> None:
         async with room.lock:

@@ -12,7 +12,9 @@ import pytest
 
 from jupyter_agent.errors import SessionFailed
 from jupyter_agent.protocol.commands import TurnStop
-from tests.model_server import ModelServer, ToolUse
+from jupyter_agent.store.marks import marked
+from tests.clock import HandClock
+from tests.model_server import Gate, ModelServer, Reply, Text, ToolUse
 from tests.session.test_host import hosting, until, viewing
 
 Json = dict[str, Any]
@@ -84,6 +86,27 @@ async def test_a_command_that_comes_while_the_session_is_put_away_is_held(
             ack = await command if command is not None else await view.acked("one")
             assert ack["status"] == "accepted"
             await view.event("turn.ended", outcome="completed")
+
+
+async def test_a_turn_whose_disk_refused_goes_on_with_nobody_looking(model_server: ModelServer, tmp_path: Path) -> None:
+    gate = Gate()
+    model_server.script([Reply(Text("Half ", gate, "lost")), "and whole."])
+    clock = HandClock()
+    async with hosting(model_server, tmp_path, clock=clock, recovery_backoff_s=0.0) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await view.say("go")
+            await view.event("part.delta")
+        with database(tmp_path, session.id) as db:
+            db.execute("CREATE TRIGGER full BEFORE INSERT ON segments BEGIN SELECT RAISE(ABORT, 'no room'); END")
+        gate.open()
+        await until(lambda: host.awake(session.id) is None)
+        with database(tmp_path, session.id) as db:
+            db.execute("DROP TRIGGER full")
+        clock.move(60_000)
+        await until(lambda: not marked(tmp_path / "data"), within=10)
+        messages, _ = await host.messages(session.id)
+        assert messages[-1].status == "complete"
 
 
 def database(folder: Path, session: str) -> closing[sqlite3.Connection]:
