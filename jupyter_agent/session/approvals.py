@@ -102,12 +102,13 @@ def say_instead(
         role="user",
         status="complete",
         turn_id=turn.id,
-        parent_id=None if actor.state.message is None else actor.state.message.id,
+        parent_id=actor.state.head,
         created_at=now_ms(),
         parts=list(parts_of(command.parts, shown_room(actor.services.settings, command.parts))),
     )
     heard(actor, by)
-    blocks = PutBlocks(turn_id=turn.id, step=turn.step, ord=SAID_INSTEAD, role="user", content=said)
+    # Not always the first: what nobody had to be asked about may have to be asked about since that one was said.
+    blocks = PutBlocks(turn_id=turn.id, step=turn.step, ord=SAID_INSTEAD, role="user", content=said, behind=True)
     actor.journal.record(MessageAdded(message=message), writes=[blocks], full=True)
     reason = "\n".join(part.text for part in command.parts if part.type == "text").strip() or None
     for approval in list(actor.state.approvals.values()):

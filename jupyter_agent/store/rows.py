@@ -62,10 +62,7 @@ def _facts(conn: sqlite3.Connection, write: Write) -> None:
 def _turn(conn: sqlite3.Connection, write: Write, blobs: Blobs) -> None:
     match write:
         case PutBlocks():
-            conn.execute(
-                "INSERT INTO api_blocks (turn_id, step, ord, role, body) VALUES (?,?,?,?,?)",
-                (write.turn_id, write.step, write.ord, write.role, body(write.content, blobs)),
-            )
+            _put_blocks(conn, write, body(write.content, blobs))
         case PutCall(call=call):
             _put_call(conn, call, result=body(call.result, blobs))
         case PutBlob(content=content):
@@ -99,6 +96,18 @@ def _alarms(conn: sqlite3.Connection, write: Write) -> None:
             conn.execute("DELETE FROM jobs WHERE id=?", (job_id,))
         case _:
             pass
+
+
+def _put_blocks(conn: sqlite3.Connection, write: PutBlocks, content: str) -> None:
+    place = write.ord
+    if write.behind:
+        taken = "SELECT max(ord) FROM api_blocks WHERE turn_id=? AND step=? AND ord >= ?"
+        newest = conn.execute(taken, (write.turn_id, write.step, write.ord)).fetchone()[0]
+        place = write.ord if newest is None else newest + 1
+    conn.execute(
+        "INSERT INTO api_blocks (turn_id, step, ord, role, body) VALUES (?,?,?,?,?)",
+        (write.turn_id, write.step, place, write.role, content),
+    )
 
 
 def _put_call(conn: sqlite3.Connection, call: Call, *, result: str) -> None:

@@ -39,13 +39,17 @@ class PutCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PutBlocks:
-    """One message of the API's history, verbatim. Step 0 holds what the user said."""
+    """One message of the API's history, verbatim. Step 0 holds what the user said.
+
+    ``behind``: it stands at ``ord``, or behind whatever stands there or further on already.
+    """
 
     turn_id: str
     step: int
     ord: int
     role: Literal["user", "assistant"]
     content: list[dict[str, Any]]
+    behind: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,7 @@ from jupyter_agent.protocol.commands import TurnStop
 from jupyter_agent.store.marks import marked
 from tests.clock import HandClock
 from tests.model_server import Gate, ModelServer, Reply, Text, ToolUse
+from tests.roads import write_notebook
 from tests.session.test_host import hosting, until, viewing
 
 Json = dict[str, Any]
@@ -111,3 +113,32 @@ async def test_a_turn_whose_disk_refused_goes_on_with_nobody_looking(model_serve
 
 def database(folder: Path, session: str) -> closing[sqlite3.Connection]:
     return closing(sqlite3.connect(folder / "data" / "sessions" / session / "session.db", isolation_level=None))
+
+
+async def test_no_is_said_twice_within_one_step(model_server: ModelServer, tmp_path: Path) -> None:
+    base_hash = hashlib.sha256(b"markdown\n# Numbers").hexdigest()
+    edit = ToolUse("edit_cell", {"cell_id": "title", "base_hash": base_hash, "source": "# Mine"})
+    model_server.script([Reply(edit, inserting("y = 1")), "Neither, then."])
+    write_notebook(tmp_path, "a.ipynb")
+    async with hosting(model_server, tmp_path) as host:
+        rule = await host.rules.add("me", "insert_cell", "a.ipynb")
+        session = await host.create(notebook_path="a.ipynb")
+        async with viewing(host, session.id) as view:
+            await view.say("go")
+            await view.event("approval.requested")
+            await view.event("turn.status", status="awaiting")
+            await host.rules.remove(rule.id)
+            here = len(view.events)
+            await view.say("not that", deny_pending=True)
+            await view.event("approval.requested", after=here)
+            await view.event("turn.status", after=here, status="awaiting")
+            await view.say("nor that", deny_pending=True)
+            await view.event("turn.ended", outcome="completed")
+            roles = [message["role"] for message in view.view["messages"]]
+            assert roles == ["user", "assistant", "user", "user", "assistant"]
+            parents = [message["parent_id"] for message in view.view["messages"]]
+            assert parents == [None, *(message["id"] for message in view.view["messages"][:-1])]
+            view.same_story_as(await view.subscribe())
+    said = [block.get("text") for block in model_server.requests[-1].body["messages"][-1]["content"]]
+    assert [text for text in said if text in ("not that", "nor that")] == ["not that", "nor that"]
+    assert model_server.refusals == []
