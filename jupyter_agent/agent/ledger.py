@@ -72,10 +72,6 @@ class Ledger(Protocol):
         """The history was refused: from now on send it in a plainer form; False when there is none."""
         ...
 
-    def steer(self) -> bool:
-        """Put what the user said meanwhile into the turn; False when that is nothing."""
-        ...
-
     def context(self, call: Call) -> ToolContext:
         """Return what the tool may touch."""
         ...
@@ -159,7 +155,7 @@ class Ledger(Protocol):
         ...
 
     async def answer(self) -> None:
-        """All calls are settled: put their results, in order, into the API's history."""
+        """All calls are settled: put their results, in order, into the API's history, and behind them what steers."""
         ...
 
     def switch_mode(self, mode: Mode) -> None:

@@ -61,7 +61,6 @@ async def run_turn(ledger: Ledger, model: Model, toolbox: Toolbox, *, max_steps:
             if not await run_calls(ledger, toolbox):
                 return Awaiting()
             await ledger.answer()
-            ledger.steer()
         if ledger.stop_reason is not None and not _goes_on(ledger):
             return _rest_after(ledger)
         if ledger.step >= max_steps:

@@ -103,10 +103,6 @@ class TurnLedger(Calling):
         self._state.repair_level = level
         self._journal.record(writes=[PutMeta(key="repair_level", value=level)])
 
-    def steer(self) -> bool:
-        """Put what the user said meanwhile into the turn; False when that is nothing."""
-        return steering.take(self._actor)
-
     def context(self, call: Call) -> ToolContext:
         """Return what the tool may touch."""
 
@@ -167,7 +163,10 @@ class TurnLedger(Calling):
             self._journal.record(writes=[blocks])
 
     async def answer(self) -> None:
-        """Put the results, in the model's order, into the API's history."""
+        """Put the results, in the model's order, into the API's history, and behind them what the user said meanwhile.
+
+        Together: after a crash in between nobody would look for those words before the next results.
+        """
         results = [call.result for call in self._state.calls if call.result is not None]
         if note := starting.told_of_restore(self._actor):  # A question was open then, and this turn goes on with it.
             results.append({"type": "text", "text": starting.context_of(note)})
@@ -175,6 +174,7 @@ class TurnLedger(Calling):
         blocks = PutBlocks(turn_id=self._turn_id, step=step, ord=1, role="user", content=results)
         self._state.answered_step = step
         self._journal.record(writes=[blocks])
+        steering.take(self._actor)
         await self._journal.committed()
 
     def notice(self, level: Level, code: str, text: str) -> None:

@@ -36,31 +36,30 @@ AFTER_RESULTS = 2
 """Their place within a step of the API's history: behind the results (1), as the API wants it."""
 
 
-def take(actor: SessionActor) -> bool:
-    """Put what steers into the live turn; False when nothing does."""
+def take(actor: SessionActor) -> None:
+    """Put what steers into the live turn."""
     turn, message = actor.state.turn, actor.state.message
     if turn is None or message is None or actor.stopping:
-        return False
+        return
     items = [item for item in actor.state.queue if item.when_busy == "steer" and not actor.state.paused]
     said_instead = actor.state.head not in (None, message.id)
     if not items:
         if said_instead:
             actor.journal.record(*_messages(actor, turn, message, []), full=True)
-        return said_instead
+        return
     said: list[dict[str, Any]] = []
     for item in items:
         try:
             said += said_to_model(actor.folder, item.parts)
         except CommandRejected as error:
             actor.journal.record(Notice(level="error", code=error.code, text=error.message))
-            return False  # It waits for the turn's end, where the queue pauses and asks the user.
+            return  # It waits for the turn's end, where the queue pauses and asks the user.
     for item in items:
         approvals.heard(actor, item.user)
     taken = {item.id for item in items}
     actor.put_queue([item for item in actor.state.queue if item.id not in taken])
     blocks = PutBlocks(turn_id=turn.id, step=turn.step, ord=AFTER_RESULTS, role="user", content=said)
     actor.journal.record(*_messages(actor, turn, message, items), writes=[blocks], full=True)
-    return True
 
 
 def _messages(actor: SessionActor, turn: Turn, message: Message, items: list[QueueItem]) -> list[Event]:

@@ -142,3 +142,43 @@ async def test_no_is_said_twice_within_one_step(model_server: ModelServer, tmp_p
     said = [block.get("text") for block in model_server.requests[-1].body["messages"][-1]["content"]]
     assert [text for text in said if text in ("not that", "nor that")] == ["not that", "nor that"]
     assert model_server.refusals == []
+
+
+@pytest.mark.parametrize("way", ["steer", "instead"])
+async def test_a_disk_that_refuses_between_the_results_and_the_users_words_parts_them_not(
+    model_server: ModelServer, tmp_path: Path, way: str
+) -> None:
+    gate = Gate()
+    first = Reply(gate, ToolUse("read_notebook", {})) if way == "steer" else Reply(inserting("y = 1"))
+    model_server.script([first, "As you say."])
+    write_notebook(tmp_path, "a.ipynb")
+    async with hosting(model_server, tmp_path, recovery_backoff_s=0.0, idle_s=60.0) as host:
+        session = await host.create(notebook_path="a.ipynb")
+        async with viewing(host, session.id) as view:
+            await view.say("go")
+            if way == "steer":
+                await gate.until_reached()
+                await view.say("in red", when_busy="steer")
+            else:
+                await view.event("turn.status", status="awaiting")
+            with database(tmp_path, session.id) as db:
+                # The answer goes on in another message, below what the user said.
+                db.execute(
+                    "CREATE TRIGGER full BEFORE INSERT ON messages WHEN NEW.role='assistant'"
+                    " BEGIN SELECT RAISE(ABORT, 'no room'); END"
+                )
+            if way == "steer":
+                gate.open()
+            else:
+                await view.say("in red", deny_pending=True)
+            await view.event("error")
+            with database(tmp_path, session.id) as db:
+                db.execute("DROP TRIGGER full")
+            await view.subscribe()
+            if view.view["turn"] is not None:
+                await view.event("turn.ended", outcome="completed")
+            told = (await view.subscribe())["d"]["messages"]
+            assert [(m["role"], bool(m["parts"])) for m in told] == [
+                ("user", True), ("assistant", True), ("user", True), ("assistant", True),
+            ]  # fmt: skip
+            assert "".join(part["text"] for part in told[-1]["parts"]) == "As you say."
