@@ -107,7 +107,10 @@ _TOO_LONG = re.compile(
 )
 _BAD_THINKING = re.compile(r"^messages\.\d+.*thinking|invalid `?signature`?", re.I | re.S)
 _BAD_HISTORY = re.compile(
-    r"^messages(?:\.\d+|:)|`?tool_use`? ids|tool_result|prefill|must end with a user message|roles must alternate", re.I
+    r"^messages(?:\.\d+|:)|`?tool_use`? ids|tool_result|prefill|must end with a user message|roles must alternate"
+    # Said without a path, of a picture anywhere in the history; it stays there, and so would the refusal.
+    r"|could not process (?:image|pdf|document)",
+    re.I,
 )
 _NO_CREDIT = re.compile(r"credit balance|billing", re.I)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from ..errors import ModelError
 from ..protocol.content import Display, Json, Level, Mode, Part, ToolOutput, ToolReason, ToolState, Usage
 from ..store.writes import Call, Permission
 from ..tools.tool import ToolContext
@@ -68,8 +69,8 @@ class Ledger(Protocol):
         """Return the API's history so far, as the API takes it (``agent.repair``)."""
         ...
 
-    def mend(self) -> bool:
-        """The history was refused: from now on send it in a plainer form; False when there is none."""
+    async def mend(self, failure: ModelError) -> bool:
+        """The history was refused: from now on send it in a plainer form, or less of it; False when there is none."""
         ...
 
     def context(self, call: Call) -> ToolContext:

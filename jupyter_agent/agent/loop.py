@@ -34,6 +34,9 @@ from .step import StepWriter
 RUN_NEXT = frozenset({"tool_use", "pause_turn", "max_tokens"})
 """Stop reasons after which the turn may go on."""
 
+REFUSED_HISTORY = frozenset({"bad_history", "request_too_large"})
+"""Failures that a plainer history may help against."""
+
 CUT_OFF = "This call was cut off by the reply's length limit and did not run. Send it again, shorter."
 NOT_ASKED = "This call did not run: the reply ended for another reason than to have it run."
 
@@ -66,7 +69,7 @@ async def run_turn(ledger: Ledger, model: Model, toolbox: Toolbox, *, max_steps:
         if ledger.step >= max_steps:
             return Ended(outcome="step_limit")
         failure = await ask_model(ledger, model, toolbox)
-        if failure is not None and not (failure.code == "bad_history" and ledger.mend()):
+        if failure is not None and not (failure.code in REFUSED_HISTORY and await ledger.mend(failure)):
             return Ended(outcome="failed", error=failure)
 
 

@@ -6,8 +6,9 @@
               message, results first; no thinking without a signature, none at the end of a message;
               no empty text; never ends with the assistant
     level 1   … without thinking
-    level 2   … calls before the last thing the user said told as text
-    level 3   … everything told as text
+    level 2   … without pictures and documents
+    level 3   … calls before the last thing the user said told as text
+    level 4   … everything told as text
 
 A sound history is returned as it is, block for block: it is bound to its
 signatures and warm in the cache. The function is deterministic and changes
@@ -24,15 +25,18 @@ from typing import Any, cast
 
 from .model import ApiMessage, Block
 
-MOST_LEVEL = 3
+NO_PICTURES = 2
+MOST_LEVEL = 4
 
 CUT_RESULT = "This call was cut off; whether it ran is not known. Check before repeating it."
 GO_ON = "(Your reply was cut off. Continue exactly where it stopped.)"
 GO_ON_LATER = "(Your reply was cut off. Continue exactly where it stopped; if nothing of it is here, give it now.)"
 GO_ON_STEPS = "(You reached the limit of steps for one reply. Go on with what is left to do.)"
+LEFT_OUT = "(A picture or a document stood here. The API did not take it, so you cannot see it.)"
 NO_BEGINNING = "(The beginning of this conversation is not available.)"
 
 _THINKING = ("thinking", "redacted_thinking")
+_SHOWN = ("image", "document")
 
 
 def repair(messages: Iterable[ApiMessage], level: int = 0, *, paused: bool = False) -> list[ApiMessage]:
@@ -42,8 +46,8 @@ def repair(messages: Iterable[ApiMessage], level: int = 0, *, paused: bool = Fal
     """
     sound = [ApiMessage(role=message.role, content=_blocks(message, level)) for message in messages]
     answered = _answered([message for message in sound if message.content])
-    if level > 1:
-        answered = _told(answered, up_to=len(answered) if level > 2 else _last_words(answered))
+    if level > NO_PICTURES:
+        answered = _told(answered, up_to=len(answered) if level == MOST_LEVEL else _last_words(answered))
     merged = _merged(answered)
     if merged and merged[0].role == "assistant":
         merged.insert(0, ApiMessage(role="user", content=[_text(NO_BEGINNING)]))
@@ -57,6 +61,8 @@ def repair(messages: Iterable[ApiMessage], level: int = 0, *, paused: bool = Fal
 
 def _blocks(message: ApiMessage, level: int) -> list[Block]:
     blocks = [block for block in message.content if _belongs(block, message.role, level)]
+    if level >= NO_PICTURES:
+        blocks = [_without_pictures(block) for block in blocks]
     if message.role == "assistant":
         while blocks and blocks[-1].get("type") in _THINKING:
             blocks.pop()
@@ -73,6 +79,15 @@ def _belongs(block: Block, role: str, level: int) -> bool:
             return level == 0 and role == "assistant"
         case _:
             return True
+
+
+def _without_pictures(block: Block) -> Block:
+    if block.get("type") in _SHOWN:
+        return _text(LEFT_OUT)
+    content = block.get("content")
+    if block.get("type") != "tool_result" or not isinstance(content, list):
+        return block
+    return {**block, "content": [_without_pictures(inner) for inner in cast("list[Block]", content)]}
 
 
 # -- calls and their results ------------------------------------------------------------
@@ -159,7 +174,7 @@ def _as_text(block: Block) -> Block:
             return _text(f"[I called {block.get('name')} with {said}]")
         case "tool_result":
             return _text(f"[The call's result: {_words(block.get('content'))}]")
-        case "text" | "image" | "document":
+        case "text":
             return block
         case kind:
             return _text(f"[{kind}]")

@@ -24,7 +24,7 @@ from ..protocol.events import Event, MessageAdded, MessageRemoved, PartDone
 from ..protocol.plain import to_plain
 from ..store import branch, reading, transcript
 from ..store.branch import Node
-from ..store.writes import KeepBranch
+from ..store.writes import KeepBranch, PutMeta
 from . import starting
 
 if TYPE_CHECKING:
@@ -110,7 +110,10 @@ async def _go_to(actor: SessionActor, message_id: str | None) -> None:
     for message in coming:
         events += _coming(message, actor.services.settings.message_room)
     if events:
-        actor.journal.record(*events, writes=[KeepBranch()], full=True)
+        # What the API refused may have left the branch: it is tried as it is once more.
+        as_it_is = [PutMeta(key="begins_at", value=None), PutMeta(key="repair_level", value=0)]
+        actor.state.begins_at, actor.state.repair_level = None, 0
+        actor.journal.record(*events, writes=[KeepBranch(), *as_it_is], full=True)
         actor.put_facts()
     actor.state.head, actor.state.head_turn = message_id, branch.turn_at_end(nodes, message_id)
 

@@ -13,7 +13,8 @@ from dataclasses import replace
 
 from ..agent.model import ApiMessage, Block
 from ..agent.prompt import system_prompt
-from ..agent.repair import MOST_LEVEL, repair
+from ..agent.repair import MOST_LEVEL, NO_PICTURES, repair
+from ..errors import ModelError
 from ..protocol.content import Json, Level, Mode, ToolPart, Usage
 from ..protocol.events import Event, Notice, StepEnded, StepReset, StepStarted, ToolStateChanged, TurnStatusChanged
 from ..store import history
@@ -22,6 +23,11 @@ from ..store.writes import Call, PutBlocks, PutCall, PutMeta
 from ..tools.tool import ToolContext
 from . import starting, steering, tasks
 from .calling import Calling
+
+BEGUN_ANEW = (
+    "Claude's API takes nothing of this conversation so far. All of it stays here; Claude goes on from your last "
+    "message and knows nothing of what came before it."
+)
 
 
 class TurnLedger(Calling):
@@ -80,28 +86,46 @@ class TurnLedger(Calling):
         """Return the API's history, verbatim, neighbours of one role merged, what a crash left open closed."""
         await self._journal.committed()
         level, paused = self._state.repair_level, self._state.stop_reason == "pause_turn"
+        begins_at = self._state.begins_at
 
         def read(store: SessionStore) -> list[ApiMessage]:
             # A long history is as long to mend as to read: neither is the event loop's.
-            rows = history.api_history(store.db.conn, store.blobs)
+            rows = history.api_history(store.db.conn, store.blobs, begins_at)
             said = [ApiMessage(role="user" if role == "user" else "assistant", content=body) for role, body in rows]
             return repair(said, level, paused=paused)
 
         return await self._journal.read(read)
 
-    def mend(self) -> bool:
-        """The history was refused: send a plainer one from now on; False when there is none."""
+    async def mend(self, failure: ModelError) -> bool:
+        """The history was refused: send a plainer one from now on, at last a new one; False when that is refused too.
+
+        The same step is asked again: what was refused said nothing.
+        """
         level = self._state.repair_level
-        if level >= MOST_LEVEL:
-            # Not even plain text was taken, so the fault was not in its form.
-            self._remember_level(0)
+        if level < MOST_LEVEL:
+            least = NO_PICTURES if failure.code == "request_too_large" else 0
+            self._remember(self._state.begins_at, level=max(level + 1, least))
+        elif not await self._begin_anew():
             return False
-        self._remember_level(level + 1)
+        self._state.reopen_step()
         return True
 
-    def _remember_level(self, level: int) -> None:
-        self._state.repair_level = level
-        self._journal.record(writes=[PutMeta(key="repair_level", value=level)])
+    async def _begin_anew(self) -> bool:
+        """Leave the past out, as far as there is one behind the newest thing that the user said."""
+        words = await self._journal.read(lambda store: history.newest_words(store.db.conn))
+        if words is None or words == self._state.begins_at:
+            # Not even that was taken, so the fault was not in the history.
+            self._remember(None, level=0)
+            return False
+        self._remember(words, level=0)
+        self.notice("warning", "begun_anew", BEGUN_ANEW)
+        return True
+
+    def _remember(self, begins_at: str | None, *, level: int) -> None:
+        self._state.begins_at, self._state.repair_level = begins_at, level
+        self._journal.record(
+            writes=[PutMeta(key="begins_at", value=begins_at), PutMeta(key="repair_level", value=level)]
+        )
 
     def context(self, call: Call) -> ToolContext:
         """Return what the tool may touch."""

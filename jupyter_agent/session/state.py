@@ -109,6 +109,8 @@ class State:
     recovering_since: int | None = None
     put_down: str | None = None
     repair_level: int = 0
+    begins_at: str | None = None
+    """The turn that the API's history begins with, where what came before was refused in every form."""
     seen_at: int = 0
     calls: list[Call] = field(default_factory=list[Call])
     queue: list[QueueItem] = field(default_factory=list[QueueItem])
@@ -172,6 +174,7 @@ class State:
             start_next=loaded.start_next,
             jobs={job.id: job for job in loaded.jobs},
             repair_level=loaded.repair_level,
+            begins_at=loaded.begins_at,
             seen_at=loaded.seen_at,
         )
         if known["turn"] is not None:

@@ -12,16 +12,30 @@ from .blobs import Blobs
 Wire = dict[str, Any]
 
 
-def api_history(conn: sqlite3.Connection, blobs: Blobs) -> list[tuple[str, list[Wire]]]:
-    """Return ``(role, content)`` of every message of the branch's API history, verbatim.
+def api_history(
+    conn: sqlite3.Connection, blobs: Blobs, begins_at: str | None = None
+) -> list[tuple[str, list[Wire]]]:
+    """Return ``(role, content)`` of each message of the branch's API history, verbatim, or from one turn on.
 
     Where a file that held a part of it is gone, the model is told so: the session goes on.
     """
     rows = conn.execute(
         "SELECT b.role, b.body FROM api_blocks b JOIN turns t ON t.id = b.turn_id"
-        " WHERE t.kept_steps IS NULL OR b.step <= t.kept_steps ORDER BY t.ord, b.step, b.ord"
+        " WHERE (t.kept_steps IS NULL OR b.step <= t.kept_steps)"
+        " AND t.ord >= coalesce((SELECT ord FROM turns WHERE id=?), 0) ORDER BY t.ord, b.step, b.ord",
+        (begins_at,),
     )
     return [(role, _body_or_loss(blobs, body)) for role, body in rows]
+
+
+def newest_words(conn: sqlite3.Connection) -> str | None:
+    """Return the turn that the newest thing the user said came with; None when there is nothing before it."""
+    row = conn.execute(
+        "SELECT t.id FROM messages m JOIN turns t ON t.id = m.turn_id WHERE m.role='user' AND m.removed=0"
+        " AND EXISTS (SELECT 1 FROM turns o JOIN api_blocks b ON b.turn_id = o.id WHERE o.ord < t.ord"
+        " AND (o.kept_steps IS NULL OR b.step <= o.kept_steps)) ORDER BY m.ord DESC LIMIT 1"
+    ).fetchone()
+    return row[0] if row else None
 
 
 def _body_or_loss(blobs: Blobs, text: str) -> list[Wire]:

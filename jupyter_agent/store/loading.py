@@ -53,6 +53,7 @@ class Loaded:
     seen_at: int
     """When the user was last here, as far as the database knows."""
     repair_level: int
+    begins_at: str | None
     calls: list[Call]
     turn_usage: list[Wire]
     queue_rev: int
@@ -102,6 +103,7 @@ def load(conn: sqlite3.Connection, blobs: Blobs) -> Loaded:
         put_down=meta(conn, "put_down"),
         seen_at=_seen_at(conn),
         repair_level=int(meta(conn, "repair_level", 0)),
+        begins_at=meta(conn, "begins_at"),
         calls=_calls(conn, blobs, turn["id"], step.step) if turn and step else [],
         turn_usage=_usages(conn, turn["id"]) if turn else [],
         queue_rev=queue["rev"],

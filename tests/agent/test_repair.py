@@ -40,9 +40,11 @@ def thought(signature: str = "sig") -> Json:
     return {"type": "thinking", "thinking": "Hm.", "signature": signature}
 
 
+IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGVsbG8="}}
+
 CALLS = st.sampled_from(["toolu_1", "toolu_2", "toolu_3"])
 TEXTS = st.builds(text, st.sampled_from(["", "  ", "Hello.", "🐍"]))
-SAID = st.lists(st.one_of(TEXTS, st.builds(result, CALLS)), max_size=4)
+SAID = st.lists(st.one_of(TEXTS, st.just(IMAGE), st.builds(result, CALLS)), max_size=4)
 ANSWERED = st.lists(st.one_of(TEXTS, st.builds(thought, st.sampled_from(["", "sig"]))), max_size=3)
 
 
@@ -142,18 +144,23 @@ def test_a_paused_answer_may_stand_last() -> None:
     assert repair(history)[-1].role == "user"
 
 
-@pytest.mark.parametrize(("level", "gone"), [(1, {"thinking"}), (3, {"thinking", "tool_use", "tool_result"})])
+@pytest.mark.parametrize(
+    ("level", "gone"),
+    [(1, {"thinking"}), (2, {"thinking", "image"}), (4, {"thinking", "image", "tool_use", "tool_result"})],
+)
 def test_each_level_is_plainer(level: int, gone: set[str]) -> None:
-    history = [user(text("go")), assistant(thought(), call("a")), user(result("a"))]
-    kinds = {block["type"] for message in repair(history, level) for block in message.content}
-    assert not kinds & gone
+    drawn = {**result("a"), "content": [text("Here:"), IMAGE]}
+    history = [user(text("go"), IMAGE), assistant(thought(), call("a")), user(drawn)]
+    blocks = [block for message in repair(history, level) for block in message.content]
+    within = [inner for block in blocks if block["type"] == "tool_result" for inner in block["content"]]
+    assert not {block["type"] for block in [*blocks, *within]} & gone
 
 
-def test_calls_of_the_live_turn_stay_calls_at_level_two() -> None:
+def test_calls_of_the_live_turn_stay_calls_at_level_three() -> None:
     history = [
         user(text("one")), assistant(call("a")), user(result("a")), assistant(text("Done.")),
         user(text("two")), assistant(call("b")), user(result("b")),
     ]  # fmt: skip
-    blocks = [block for message in repair(history, 2) for block in message.content]
+    blocks = [block for message in repair(history, 3) for block in message.content]
     assert [block["id"] for block in blocks if block["type"] == "tool_use"] == ["b"]
     assert any("I called look" in block.get("text", "") for block in blocks)
