@@ -41,7 +41,7 @@ from ..protocol.events import (
 from ..protocol.frames import Frame, Recorded, transient
 from ..protocol.ids import now_ms
 from ..store import transcript
-from ..store.opening import DAMAGE_HINT
+from ..store.opening import DAMAGE_HINT, ODD
 from ..store.store import SessionStore
 from ..store.writes import PutMeta, PutSession, Write
 from . import approvals, deciding, ending, naming, queueing, recovery, tasks
@@ -124,7 +124,16 @@ class SessionActor:
             thread.shutdown(wait=False)
             raise
         actor = cls(session_id, services, store, thread, state, **outlets)
-        recovery.take_up(actor)
+        try:
+            recovery.take_up(actor)
+        except Exception as error:
+            # Nothing of it may be stored, and whoever comes next must find the database free.
+            damaged = StoreDamaged("The session's database cannot be read.", hint=DAMAGE_HINT)
+            actor.journal.drop(damaged)
+            await actor.sleep()
+            if isinstance(error, ODD):
+                raise damaged from error
+            raise
         return actor
 
     async def at_rest(self, within: float = 10.0) -> None:
@@ -415,9 +424,12 @@ def _open(folder: Path, services: Services) -> tuple[SessionStore, State]:
     store, loaded = SessionStore.wake(folder, services.server, services.profile)
     try:
         return store, State.of(loaded)
-    except (TypeError, ValueError, LookupError) as error:
+    except ODD as error:
         store.close()
         raise StoreDamaged("The session's database cannot be read.", hint=DAMAGE_HINT) from error
+    except BaseException:
+        store.close()
+        raise
 
 
 def _close_late(opening: Future[tuple[SessionStore, State]]) -> None:

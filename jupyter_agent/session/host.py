@@ -258,6 +258,12 @@ class SessionHost:
         except looking.ONLY_LOOK as why:
             room.only_look = why
             raise
+        except AgentError:
+            raise
+        except Exception:
+            # Whoever asked is told, and the next command tries again.
+            log.exception("Session %s could not be woken", room.session_id)
+            raise SessionFailed("The session could not be woken; the server's log says why.") from None
         finally:
             room.waking = None
 

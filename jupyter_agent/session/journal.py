@@ -179,6 +179,11 @@ class Journal:
         self._then = []
         self._failed(error)
 
+    def drop(self, why: StoreError) -> None:
+        """Store nothing of what waits, and nothing from now on."""
+        self._broken = why
+        self._batch, self._then, self._due = Batch(), [], False
+
     # -- waiting and reading --------------------------------------------------------
 
     async def committed(self) -> None:

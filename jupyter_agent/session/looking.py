@@ -20,6 +20,7 @@ from ..protocol.content import Json, Session
 from ..protocol.events import Ack, Error
 from ..settings import Settings
 from ..store import reading
+from ..store.opening import ODD
 from ..store.store import SessionStore
 from .catching_up import page_before, what_was_missed
 from .connection import Connection
@@ -42,7 +43,7 @@ class Onlooker:
             return await asyncio.to_thread(SessionStore.peek, self._folder, question)
         except StoreDamaged:
             raise
-        except (AgentError, TypeError, ValueError, LookupError):
+        except (AgentError, *ODD):
             raise self._why from None
 
     async def facts(self) -> Session:

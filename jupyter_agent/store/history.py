@@ -12,9 +12,7 @@ from .blobs import Blobs
 Wire = dict[str, Any]
 
 
-def api_history(
-    conn: sqlite3.Connection, blobs: Blobs, begins_at: str | None = None
-) -> list[tuple[str, list[Wire]]]:
+def api_history(conn: sqlite3.Connection, blobs: Blobs, begins_at: str | None = None) -> list[tuple[str, list[Wire]]]:
     """Return ``(role, content)`` of each message of the branch's API history, verbatim, or from one turn on.
 
     Where a file that held a part of it is gone, the model is told so: the session goes on.

@@ -25,7 +25,7 @@ from ..protocol.frames import dump_json
 from ..protocol.ids import is_session_id
 from ..protocol.plain import to_plain
 from . import reading, transcript
-from .opening import DISK_HINT, as_store_error, connect, in_memory, is_busy
+from .opening import DISK_HINT, ODD, as_store_error, connect, in_memory, is_busy
 from .profile import Profile
 from .schema import has_full_text, index_migrations
 from .search import Term, terms_of
@@ -296,14 +296,17 @@ class SessionIndex:
             return self._put_elsewhere(session_id) if is_busy(error) else self.put_damaged(session_id)
         except StoreLocked:
             return self._put_elsewhere(session_id)
-        except (StoreDamaged, TypeError, ValueError):
+        except (StoreDamaged, *ODD):
             return self.put_damaged(session_id)
         except (StoreError, OSError):
             return False  # It was never made whole; its folder is not touched.
         self._forget_words(session_id)
         for message_id, text in said:
             self._put_word(session_id, message_id, text)
-        self.put(facts)
+        try:
+            self.put(facts)
+        except ODD:
+            return self.put_damaged(session_id)
         self.set_alarm(session_id, due_at)
         self.set_root(session_id, root)
         self._conn.execute("UPDATE sessions SET stamp=? WHERE id=?", (stamp, session_id))

@@ -19,6 +19,8 @@ FULL_HINT = (
     "Free some space on the disk of the data directory (`jupyter agent doctor` says where it is); "
     "what you wrote is kept, and sent again by itself."
 )
+ODD = (TypeError, ValueError, LookupError, AttributeError, RecursionError)
+"""What reading a row raises that holds something else than what was ever written there."""
 DAMAGE_HINT = "Put its file back from a backup, or delete the session."
 
 

@@ -40,7 +40,7 @@ from ..protocol.ids import now_ms
 from ..protocol.plain import to_plain
 from . import failpoints, loading, marks, owning, reading, snapshots
 from .blobs import BLOBS, Blobs
-from .opening import DAMAGE_HINT, DISK_HINT, as_store_error, connect, unwritable
+from .opening import DAMAGE_HINT, DISK_HINT, ODD, as_store_error, connect, unwritable
 from .owning import THIS_PROCESS, Claim, Server
 from .profile import Profile
 from .projection import project, put_meta
@@ -132,7 +132,7 @@ class SessionStore:
             loaded = store.ask(lambda store: loading.load(store.db.conn, store.blobs))
             store.ask(lambda store: store.set_mark())
             return store, loaded
-        except (TypeError, ValueError, LookupError) as error:
+        except ODD as error:
             store.close()
             raise StoreDamaged("The session's database cannot be read.", hint=DAMAGE_HINT) from error
         except BaseException:

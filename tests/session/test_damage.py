@@ -14,8 +14,9 @@ import pytest
 
 from jupyter_agent.errors import SessionFailed, SessionNotFound, StoreError
 from jupyter_agent.session.host import SessionHost
-from tests.model_server import ModelServer, Reply, Text, ToolUse
+from tests.model_server import Gate, ModelServer, Reply, Text, ToolUse
 from tests.session.test_host import hosting, until, viewing
+from tests.stranger import Stranger
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -64,7 +65,15 @@ def no_table(folder: Path) -> None:
 
 
 Harm = Callable[[Path], None]
-HARMS: list[Harm] = [garbage, beheaded, emptied, missing, no_facts, odd_facts, no_table]
+
+
+def other_facts(folder: Path) -> None:
+    with sqlite3.connect(folder / "session.db") as db:
+        db.execute("UPDATE meta SET value='{}' WHERE key='session'")
+    db.close()
+
+
+HARMS: list[Harm] = [garbage, beheaded, emptied, missing, no_facts, odd_facts, other_facts, no_table]
 
 
 async def asleep(host: SessionHost, tmp_path: Path) -> tuple[str, Path]:
@@ -94,6 +103,32 @@ async def test_a_damaged_session_says_so_on_every_road_and_can_be_deleted(
         assert not folder.exists()
         with pytest.raises(SessionNotFound):
             await host.session(session_id)
+
+
+@pytest.mark.parametrize("harm", ["UPDATE parts SET data='5'", "UPDATE events SET body='5' WHERE type='part.added'"])
+async def test_a_turn_that_cannot_be_taken_up_is_told_and_bars_nobody(
+    model_server: ModelServer, tmp_path: Path, harm: str
+) -> None:
+    gate = Gate()
+    model_server.script([Reply(Text("Half ", gate, "lost"))])
+    async with hosting(model_server, tmp_path, snapshot_days=0.0) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await view.say("go")
+            await view.event("part.delta")
+    gate.open()
+    with sqlite3.connect(tmp_path / "data" / "sessions" / session.id / "session.db") as db:
+        db.execute(harm)
+    db.close()
+    async with hosting(model_server, tmp_path) as host:
+        await host.wake_unfinished()
+        view = Stranger(lambda command: connection.receive(command))
+        connection = host.connect(session.id, lambda frame: view.hear(frame.data), user="me", road="panel")
+        for n in range(2):
+            here = len(view.events)
+            ack = await view.acked(view.send("session.set", cmd_id=f"try-{n}", title="x"), after=here)
+            assert (ack["status"], ack["error"]["code"]) == ("rejected", "store_damaged")
+        connection.close()
 
 
 async def test_a_session_damaged_while_awake_says_so(model_server: ModelServer, tmp_path: Path) -> None:
@@ -195,7 +230,7 @@ async def test_a_call_cut_off_beside_an_open_question_is_not_run_again_and_the_q
     assert model_server.refusals == []
 
 
-@pytest.mark.parametrize("harm", [garbage, beheaded, odd_facts], ids=lambda harm: harm.__name__)
+@pytest.mark.parametrize("harm", [garbage, beheaded, odd_facts, other_facts], ids=lambda harm: harm.__name__)
 @pytest.mark.parametrize("list_lost", [False, True], ids=["list kept", "list lost"])
 async def test_the_list_shows_a_damaged_session_as_damaged(
     model_server: ModelServer, tmp_path: Path, harm: Harm, list_lost: bool
