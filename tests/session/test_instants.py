@@ -111,6 +111,26 @@ async def test_a_turn_whose_disk_refused_goes_on_with_nobody_looking(model_serve
         assert messages[-1].status == "complete"
 
 
+async def test_a_session_that_another_server_has_at_our_start_is_taken_up_once_that_one_is_gone(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    gate, clock = Gate(), HandClock()
+    model_server.script([Reply(Text("Half ", gate, "lost")), "and whole."])
+    async with hosting(model_server, tmp_path, clock=clock, recovery_backoff_s=0.0) as ours:
+        async with hosting(model_server, tmp_path) as other:
+            session = await other.create()
+            async with viewing(other, session.id) as view:
+                await view.say("go")
+                await view.event("part.delta")
+            await ours.wake_unfinished()
+            assert ours.awake(session.id) is None
+        gate.open()
+        clock.move(60_000)
+        await until(lambda: not marked(tmp_path / "data"))
+        messages, _ = await ours.messages(session.id)
+        assert messages[-1].status == "complete"
+
+
 def database(folder: Path, session: str) -> closing[sqlite3.Connection]:
     return closing(sqlite3.connect(folder / "data" / "sessions" / session / "session.db", isolation_level=None))
 
