@@ -74,6 +74,8 @@ class Settings:
     snapshot_days: float = 30.0
     """How long daily snapshots are kept; 0: none are made."""
     approval_expires_s: float | None = None
+    job_timeout_s: float = 900.0
+    """How long a job may take before it has failed, and is tried again."""
     storage: str = "auto"
     """``local``, ``network``, or ``auto``: by the type of the data directory's file system."""
 

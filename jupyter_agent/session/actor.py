@@ -44,8 +44,9 @@ from ..store import transcript
 from ..store.opening import DAMAGE_HINT, ODD
 from ..store.store import SessionStore
 from ..store.writes import PutMeta, PutSession, Write
-from . import approvals, deciding, ending, naming, queueing, recovery, tasks
+from . import approvals, deciding, ending, jobs, naming, queueing, recovery, tasks
 from .catching_up import page_before, what_was_missed
+from .clock import Clock
 from .connection import Connection
 from .inbox import CLOSING, Envelope, Inbox, rejected
 from .journal import Journal
@@ -105,6 +106,7 @@ class SessionActor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn_task: asyncio.Task[None] | None = None
         self._naming: asyncio.Task[None] | None = None
+        self._due: asyncio.Task[None] | None = None
         self.stopping = False
         self.leaving = False
         self._ending: asyncio.Task[None] | None = None
@@ -162,6 +164,8 @@ class SessionActor:
         self._inbox.stop(why)
         if self._naming is not None:
             self._naming.cancel()  # A name is worth no waiting.
+        if self._due is not None:
+            self._due.cancel()  # What is not done is done when the session wakes next.
         if self._turn_task is not None:
             self._turn_task.cancel()
         await asyncio.gather(*self._tasks, *filter(None, [self._turn_task]), return_exceptions=True)
@@ -184,6 +188,13 @@ class SessionActor:
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
+
+    def do_due(self, clock: Clock) -> asyncio.Task[None] | None:
+        """Do the jobs that are due; None while that is under way."""
+        if self._due is not None and not self._due.done():
+            return None
+        self._due = self.spawn(jobs.run_due(self, clock))
+        return self._due
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

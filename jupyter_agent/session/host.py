@@ -56,7 +56,7 @@ log = logging.getLogger(__name__)
 CLOSING = SessionFailed("The server is shutting down.", code="closing")
 
 _LATER_MS = 60_000
-"""When to try again to wake a session that has something due, or is in the middle of something, and did not wake."""
+"""When to try again what did not wake, or went away meanwhile: something is due in it, or it is in the middle of something."""
 _UNFINISHED = "unfinished"
 """The alarm for what ought to be woken, and could not be."""
 
@@ -145,8 +145,15 @@ class SessionHost:
             log.warning("Session %s could not be woken for what is due: %s", session_id, error.message)
             self.alarms.set(session_id, self.alarms.clock.now_ms() + _LATER_MS)
             return
-        await actor.spawn(jobs.run_due(actor, self.alarms.clock.now_ms()))
-        if actor.state.jobs and self.alarms.due(session_id) is None:
+        doing = actor.do_due(self.alarms.clock)
+        if doing is None:
+            return  # Whoever does it looks again when it is done.
+        await asyncio.wait({doing})
+        if self.alarms.due(session_id) is not None:
+            return
+        if doing.cancelled():
+            self.alarms.set(session_id, self.alarms.clock.now_ms() + _LATER_MS)
+        elif actor.state.jobs:
             self.alarms.set(session_id, jobs.next_due(actor.state.jobs))
 
     # -- sessions ------------------------------------------------------------------------
@@ -250,6 +257,8 @@ class SessionHost:
                     actor = await self._activate(room, folder)
                 room.awake(actor)
                 room.only_look = None
+                if actor.state.jobs:  # Maybe set by another server, that is gone.
+                    self.alarms.set(room.session_id, jobs.next_due(actor.state.jobs))
                 self._keep_sweeping()
                 self._heart.keep_beating()
                 return actor

@@ -10,10 +10,15 @@
 A kind is a function that somebody registered with ``handles``. It looks,
 records and returns like a command; what it records in the same breath is
 committed with the job's own end. It may set its job anew by ``PutJob``.
+
+One that takes its time is not begun a second time meanwhile; after
+``settings.job_timeout_s`` it has failed. A session that has to go cuts it off:
+then it was not done, and is done when the session wakes next.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
@@ -22,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import AgentError, SessionFailed
 from ..store.writes import NEVER, DropJob, Job, PutJob
+from .clock import Clock
 
 if TYPE_CHECKING:
     from .actor import SessionActor
@@ -66,14 +72,15 @@ def next_due(jobs: dict[str, Job]) -> int | None:
     return min((job.due_at for job in jobs.values() if job.due_at < NEVER), default=None)
 
 
-async def run_due(actor: SessionActor, now: int) -> None:
+async def run_due(actor: SessionActor, clock: Clock) -> None:
     """Do all that is due, the earliest first."""
+    now = clock.now_ms()
     for job in sorted(actor.state.jobs.values(), key=lambda job: (job.due_at, job.id)):
         if job.due_at <= now and actor.state.jobs.get(job.id) is job:
-            await run(actor, job, now)
+            await run(actor, job, clock)
 
 
-async def run(actor: SessionActor, job: Job, now: int) -> None:
+async def run(actor: SessionActor, job: Job, clock: Clock) -> None:
     """Do one job. What it raises is kept, and the job tried again later."""
     handler = _HANDLERS.get(job.kind)
     try:
@@ -81,15 +88,26 @@ async def run(actor: SessionActor, job: Job, now: int) -> None:
             raise AgentError(f"Nothing here does {job.kind!r}.", code="unknown_job")
         outcome = handler(actor, job)
         if outcome is not None:
-            await outcome
+            await _within(actor.services.settings.job_timeout_s, outcome)
     except Exception as error:
         if not isinstance(error, AgentError):
             log.exception("Job %s of session %s failed", job.id, actor.id)
-        _try_later(actor, job, now, error)
+        _try_later(actor, job, clock.now_ms(), error)
     else:
         _drop_done(actor, job)
     with contextlib.suppress(SessionFailed):  # Not stored, so not done: the next owner does it again.
         await actor.journal.committed()
+
+
+async def _within(seconds: float, work: Awaitable[None]) -> None:
+    patience = asyncio.timeout(seconds)
+    try:
+        async with patience:
+            await work
+    except TimeoutError:
+        if patience.expired():
+            raise AgentError(f"It was not done within {seconds:g} s.", code="job_hung") from None
+        raise
 
 
 def _drop_done(actor: SessionActor, job: Job) -> None:

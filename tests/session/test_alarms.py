@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -220,6 +221,97 @@ async def test_what_a_job_did_and_its_end_are_one_commit(model_server: ModelServ
         first = next(i for i, statement in enumerate(seen) if "rung tea" in statement)
         last = next(i for i, statement in enumerate(seen) if "DELETE FROM jobs" in statement)
         assert "COMMIT" not in seen[first:last]
+
+
+class Slow:
+    """A kind of job that takes until it is told to end, and shows that it began."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.end = asyncio.Event()
+
+    async def __call__(self, actor: SessionActor, job: Job) -> None:
+        self.begun.append(job.id)
+        actor.patch({"title": f"{job.id} began {len(self.begun)}"})
+        await self.end.wait()
+
+
+@pytest.fixture
+def slow() -> Iterator[Slow]:
+    slow = Slow()
+    jobs.handles("test.slow")(slow)
+    yield slow
+    jobs.forget("test.slow")
+
+
+async def set_slow(host: SessionHost, session_id: str, due_at: int) -> None:
+    actor = await host.get(session_id)
+    jobs.put(actor, Job(id="long", kind="test.slow", due_at=due_at))
+    await actor.journal.committed()
+
+
+async def test_a_job_that_takes_its_time_is_not_begun_again_meanwhile(
+    model_server: ModelServer, tmp_path: Path, slow: Slow
+) -> None:
+    clock = HandClock()
+    async with timed(model_server, tmp_path, clock) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await set_slow(host, session.id, clock.now_ms() + HOUR)
+            clock.move(HOUR)
+            # What it shows mirrors the session's alarms anew, and so does whatever else happens.
+            await view.event("session.updated", patch={"title": "long began 1"})
+            await view.ask("session.set", title="meanwhile")
+            await host.list_sessions()
+            slow.end.set()
+            await until(lambda: rows(tmp_path, session.id) == [])
+            assert slow.begun == ["long"]
+
+
+async def test_a_job_that_hangs_has_failed_after_a_while_and_is_tried_again(
+    model_server: ModelServer, tmp_path: Path, slow: Slow
+) -> None:
+    clock = HandClock()
+    async with hosting(model_server, tmp_path, clock=clock, job_timeout_s=0.05) as host:
+        session = await host.create()
+        await set_slow(host, session.id, clock.now_ms())
+        await until(lambda: clock.waiting == [2_000])
+        assert rows(tmp_path, session.id) == [("long", 1, "It was not done within 0.05 s.")]
+        slow.end.set()
+        clock.move(2_000)
+        await until(lambda: rows(tmp_path, session.id) == [])
+        assert slow.begun == ["long", "long"]
+
+
+async def test_a_server_that_ends_waits_for_no_job_and_the_next_one_does_it(
+    model_server: ModelServer, tmp_path: Path, slow: Slow
+) -> None:
+    clock = HandClock()
+    async with timed(model_server, tmp_path, clock) as host:
+        session = await host.create()
+        await set_slow(host, session.id, clock.now_ms())
+        await until(lambda: slow.begun == ["long"])
+    assert rows(tmp_path, session.id) == [("long", 0, None)]
+    slow.end.set()
+    async with timed(model_server, tmp_path, clock) as host:
+        host.start()
+        await until(lambda: rows(tmp_path, session.id) == [])
+        assert slow.begun == ["long", "long"]
+
+
+async def test_a_session_that_another_server_left_rings_here(
+    model_server: ModelServer, tmp_path: Path, bell: Bell
+) -> None:
+    clock = HandClock()
+    async with timed(model_server, tmp_path, clock) as host:
+        host.start()
+        await host.list_sessions()
+        async with timed(model_server, tmp_path, clock) as other:
+            session = await other.create()
+            await set_bell(other, session.id, "tea", clock.now_ms() + HOUR)
+        assert (await host.session(session.id)).title == ""
+        clock.move(HOUR)
+        await until(lambda: bell.rung == ["tea"])
 
 
 async def test_a_servers_start_sees_whether_anything_is_due_some_day(

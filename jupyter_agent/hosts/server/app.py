@@ -141,6 +141,9 @@ class AgentExtension(ExtensionApp):
     approval_expires_s = Float(None, allow_none=True, help="Unanswered questions are denied after this long.").tag(
         config=True
     )
+    job_timeout_s = Float(900.0, min=0.1, help="What is due and takes longer has failed, and is tried again.").tag(
+        config=True
+    )
     storage = Enum(
         ["auto", "local", "network"],
         "auto",
