@@ -332,6 +332,12 @@ class SessionHost:
                 if actor.idle and loop.time() - actor.used_at >= self.settings.idle_s:
                     await self._put_to_sleep(room, actor)
 
+    async def put_to_sleep(self, session_id: str) -> None:
+        """Let a session that has nothing to do sleep now, not when it has been idle for a while."""
+        room = self._rooms.get(session_id)
+        if room is not None and room.actor is not None:
+            await self._put_to_sleep(room, room.actor)
+
     async def _put_to_sleep(self, room: Room, actor: SessionActor) -> None:
         async with room.lock:
             if room.actor is actor and actor.idle:

@@ -3,7 +3,7 @@
 ::
 
     snapshots   of sessions that changed; old ones are dropped     tidy     old acks and events, and the room they took
-    archive     sessions that nobody used for long                  purge    sessions that are archived for long
+    archive     sessions that nobody used for long                  purge    those archived, and not used, for long
     trash       deleted sessions that nobody can bring back               blobs    files that nothing names any more
 
 When each ran last is kept in the index; where that was lost, each runs soon.
@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import AgentError
@@ -23,6 +24,7 @@ from . import safekeeping
 
 if TYPE_CHECKING:
     from .host import SessionHost
+    from .state import State
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +89,7 @@ class Housekeeping:
             return
         for session_id, updated_at in await self._changed_since(0):
             folder = self._host.library.folder / session_id
-            newest = await asyncio.to_thread(safekeeping.newest, folder)
+            newest = await asyncio.to_thread(safekeeping.newest, folder, now)
             if newest is None or newest < updated_at:
                 await self._carefully(session_id, safekeeping.take(self._host, session_id, folder, now))
             await asyncio.to_thread(safekeeping.prune, folder, now - int(days * DAY_MS))
@@ -107,9 +109,9 @@ class Housekeeping:
             await self._carefully(session_id, self._archive_one(session_id, before, now))
 
     async def _archive_one(self, session_id: str, before: int, now: int) -> None:
-        state = (await self._host.get(session_id)).state
-        if state.turn is None and not state.queue and state.session.updated_at < before:
-            await self._host.update(session_id, {"archived_at": now})
+        async with self._looking_at(session_id) as state:
+            if state.turn is None and not state.queue and state.session.updated_at < before:
+                await self._host.update(session_id, {"archived_at": now})
 
     async def _purge(self, now: int, _last: int) -> None:
         days = self._host.settings.purge_after_days
@@ -120,10 +122,10 @@ class Housekeeping:
             await self._carefully(session_id, self._purge_one(session_id, before))
 
     async def _purge_one(self, session_id: str, before: int) -> None:
-        state = (await self._host.get(session_id)).state
-        at = state.session.archived_at
-        if state.turn is None and not state.queue and at is not None and at < before:
-            await self._host.delete(session_id)
+        async with self._looking_at(session_id) as state:
+            at, used_at = state.session.archived_at, state.session.updated_at
+            if state.turn is None and not state.queue and at is not None and max(at, used_at) < before:
+                await self._host.delete(session_id)
 
     async def _empty_trash(self, now: int, _last: int) -> None:
         await self._host.library.purge_trash(now)
@@ -137,6 +139,16 @@ class Housekeeping:
             old, lately = await asyncio.to_thread(safekeeping.has_old_blobs, folder, before, last - _KEEP_MS - DAY_MS)
             if old and (lately or updated_at > quiet):
                 await self._carefully(session_id, safekeeping.sweep(self._host, session_id, folder, before))
+
+    @asynccontextmanager
+    async def _looking_at(self, session_id: str) -> AsyncGenerator[State]:
+        """A session that wakes for this alone sleeps again at once: thousands may follow, each with its files."""
+        slept = self._host.awake(session_id) is None
+        try:
+            yield (await self._host.get(session_id)).state
+        finally:
+            if slept:
+                await self._host.put_to_sleep(session_id)
 
     # -- with care -----------------------------------------------------------------------
 

@@ -109,9 +109,10 @@ def _take_beside(folder: Path, reason: Reason, now: int) -> None:
         db.conn.close()
 
 
-def newest(folder: Path) -> int | None:
-    """Return the time of the newest snapshot."""
-    return next((snapshot.at for snapshot in snapshots.listed(folder)), None)
+def newest(folder: Path, now: int) -> int | None:
+    """Return the time of the newest snapshot; one from a time to come was taken while the clock was wrong."""
+    found = snapshots.at_or_before(folder, now)
+    return None if found is None else found.at
 
 
 def prune(folder: Path, before: int) -> None:

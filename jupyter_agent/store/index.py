@@ -191,8 +191,9 @@ class SessionIndex:
         return [row[0] for row in rows]
 
     def archived_before(self, before: int) -> Ids:
-        """Return the ids of sessions that were archived before a time."""
-        return [row[0] for row in self._conn.execute("SELECT id FROM sessions WHERE archived_at < ?", (before,))]
+        """Return the ids of sessions that were archived before a time, and in which nothing has happened since."""
+        sql = "SELECT id FROM sessions WHERE archived_at < ? AND updated_at < ?"
+        return [row[0] for row in self._conn.execute(sql, (before, before))]
 
     # -- asking --------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ async def pass_days(host: SessionHost, clock: HandClock, days: float, *chores: s
     async with asyncio.timeout(20):
         while True:
             ran = await host.library.listing.ask(lambda index: index.chores())
-            if all(ran.get(name, 0) >= now for name in chores):
+            if all(ran.get(name) == now for name in chores):
                 return
 
 
@@ -88,6 +88,35 @@ async def test_what_is_archived_for_long_is_deleted_and_leaves_the_trash_in_time
         assert list((tmp_path / "data" / "trash").iterdir()) == []
 
 
+async def test_what_is_put_away_sleeps_again_at_once(model_server: ModelServer, tmp_path: Path) -> None:
+    """Thousands may be old on one day, and each that is awake holds its files open."""
+    clock = HandClock()
+    async with hosting(model_server, tmp_path, clock=clock, archive_after_days=14.0, idle_s=60.0) as host:
+        await started(host, clock)
+        old = [await host.create(title=f"Old {n}") for n in range(10)]
+        looked_at = old[0].id
+        await host.session(looked_at)
+        await pass_days(host, clock, 15, "archive")
+        assert len(await listed(host, "archived")) == 10
+        assert [one.id for one in old if host.awake(one.id) is not None] == [looked_at]
+
+
+async def test_an_archived_session_that_is_used_again_is_not_purged(model_server: ModelServer, tmp_path: Path) -> None:
+    clock = HandClock()
+    model_server.script(["Here I am."])
+    async with hosting(model_server, tmp_path, clock=clock, archive_after_days=0.0, purge_after_days=30.0) as host:
+        await started(host, clock)
+        session = await host.create(title="Put away")
+        await host.update(session.id, {"archived_at": clock.now_ms() - 40 * DAY_MS})
+        async with viewing(host, session.id) as view:
+            await view.say("Are you there?")
+            await view.event("turn.ended")
+        await pass_days(host, clock, 1, "purge")
+        assert await listed(host, "archived") == ["Put away"]
+        await pass_days(host, clock, 30, "purge")
+        assert await listed(host, "archived") == []
+
+
 async def test_a_clock_that_was_years_ahead_deletes_nothing_and_does_not_end_the_chores(
     model_server: ModelServer, tmp_path: Path
 ) -> None:
@@ -135,6 +164,26 @@ async def test_a_session_that_changed_is_snapped_once_a_day_and_for_so_many_days
         assert await host.snapshots(session.id) == taken
         await pass_days(host, clock, 100, "snapshots")
         assert await host.snapshots(session.id) == taken, "the newest one stays, however old"
+
+
+async def test_a_snapshot_from_a_time_to_come_keeps_none_from_being_taken(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    """It was taken while the clock was years ahead, and would stand for what the session says until then."""
+    clock = HandClock()
+    async with hosting(model_server, tmp_path, clock=clock, archive_after_days=0.0) as host:
+        await started(host, clock)
+        session = await host.create(title="Before")
+        await pass_days(host, clock, 1000, "snapshots")
+        assert len(await host.snapshots(session.id)) == 1
+        clock.move(-1000 * DAY_MS)
+        await until(lambda: (host.alarms.due("chore:snapshots") or 0) < clock.now_ms() + DAY_MS)
+        await host.update(session.id, {"title": "After"})
+        for _ in range(3):
+            await pass_days(host, clock, 1, "snapshots")
+        assert len(await host.snapshots(session.id)) == 2
+        await host.update(session.id, {"title": "Later"})
+        assert (await host.restore(session.id, clock.now_ms())).title == "After"
 
 
 async def test_a_cursor_older_than_what_is_kept_gets_a_snapshot(model_server: ModelServer, tmp_path: Path) -> None:
