@@ -155,8 +155,11 @@ class Ledger(Protocol):
         """Write the result; ``content`` is what the model will read."""
         ...
 
-    async def answer(self) -> None:
-        """All calls are settled: put their results, in order, into the API's history, and behind them what steers."""
+    async def answer(self, *, steered: bool) -> None:
+        """All calls are settled: put their results, in order, into the API's history.
+
+        ``steered``: and behind them what the user said meanwhile to steer.
+        """
         ...
 
     def switch_mode(self, mode: Mode) -> None:

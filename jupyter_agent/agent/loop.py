@@ -7,7 +7,7 @@
     calls not all settled                    gate each; ask the user → rest: Awaiting
                                              run in order, intent before, result after
     calls settled, not answered              put the results into the history, then what the user
-                                             said meanwhile to steer
+                                             said meanwhile to steer, unless this was the last step
     step complete, nothing to run            rest: Ended(completed)
     max_steps reached                        rest: Ended(step_limit)
     otherwise                                ask the model for the next step
@@ -63,7 +63,8 @@ async def run_turn(ledger: Ledger, model: Model, toolbox: Toolbox, *, max_steps:
         if ledger.calls and not ledger.answered:
             if not await run_calls(ledger, toolbox):
                 return Awaiting()
-            await ledger.answer()
+            # What steers the last step nobody would answer here: it starts the next turn.
+            await ledger.answer(steered=ledger.step < max_steps)
         if ledger.stop_reason is not None and not _goes_on(ledger):
             return _rest_after(ledger)
         if ledger.step >= max_steps:

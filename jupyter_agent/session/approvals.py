@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from .actor import SessionActor
 
 SAID_INSTEAD = 9
-"""Where in a step's part of the API's history a message stands that came instead of answers: after the results."""
+"""Where in a step's part of the API's history messages stand that came instead of answers: after the results.
+
+A step may ask again: after one was denied, what comes behind it may need an answer too.
+"""
 EXPIRED = "Nobody answered in time."
 
 
@@ -107,7 +110,6 @@ def say_instead(
         parts=list(parts_of(command.parts, shown_room(actor.services.settings, command.parts))),
     )
     heard(actor, by)
-    # Not always the first: what nobody had to be asked about may have to be asked about since that one was said.
     blocks = PutBlocks(turn_id=turn.id, step=turn.step, ord=SAID_INSTEAD, role="user", content=said, behind=True)
     actor.journal.record(MessageAdded(message=message), writes=[blocks], full=True)
     reason = "\n".join(part.text for part in command.parts if part.type == "text").strip() or None

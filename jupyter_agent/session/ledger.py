@@ -186,7 +186,7 @@ class TurnLedger(Calling):
             blocks = PutBlocks(turn_id=self._turn_id, step=self.step, ord=0, role="assistant", content=content)
             self._journal.record(writes=[blocks])
 
-    async def answer(self) -> None:
+    async def answer(self, *, steered: bool) -> None:
         """Put the results, in the model's order, into the API's history, and behind them what the user said meanwhile.
 
         Together: after a crash in between nobody would look for those words before the next results.
@@ -198,7 +198,8 @@ class TurnLedger(Calling):
         blocks = PutBlocks(turn_id=self._turn_id, step=step, ord=1, role="user", content=results)
         self._state.answered_step = step
         self._journal.record(writes=[blocks])
-        steering.take(self._actor)
+        if steered:
+            steering.take(self._actor)
         await self._journal.committed()
 
     def notice(self, level: Level, code: str, text: str) -> None:
