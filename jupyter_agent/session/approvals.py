@@ -53,6 +53,8 @@ def _checked(actor: SessionActor, command: ApprovalAnswer, road: Road) -> tuple[
         raise CommandRejected(f"This cannot be allowed with the scope {command.scope!r}.", code="scope")
     if actor.stopping:
         raise CommandRejected("The turn is being stopped.", code="not_open")
+    if command.decision == "allow" and approval.expires_at is not None and approval.expires_at <= now_ms():
+        raise CommandRejected("The time to allow this is over.", code="expired")  # Its job denies it in a moment.
     if command.decision == "allow" and command.edited_input is not None:
         fault = actor.services.toolbox.fault(call.name, command.edited_input)
         if fault is not None:

@@ -127,3 +127,22 @@ async def test_a_question_answered_in_time_rings_no_more(model_server: ModelServ
             await view.ask("approval.answer", id=asked["id"], rev=1, decision="allow")
             await view.event("turn.ended", outcome="completed")
             assert (await host.get(session.id)).state.jobs == {}
+
+
+async def test_what_could_be_allowed_for_a_while_cannot_be_after_it(model_server: ModelServer, tmp_path: Path) -> None:
+    """The server was away when the time was over, and an answer comes before it has looked at what is due."""
+    model_server.script([Reply(ToolUse("exit_plan", {"plan": "Do it."})), Reply(Text("Then not."))])
+    clock = HandClock()
+    async with hosting(model_server, tmp_path, approval_expires_s=0.0, clock=clock) as host:
+        clock.move(-60_000)  # so that nothing rings
+        session = await host.create(mode="plan")
+        async with viewing(host, session.id) as view:
+            await view.say("plan")
+            asked = (await view.event("approval.requested"))["d"]["approval"]
+            await view.event("turn.status", status="awaiting")
+            late = await view.ask("approval.answer", id=asked["id"], rev=1, decision="allow")
+            assert (late["status"], late["error"]["code"]) == ("rejected", "expired")
+            assert [one["id"] for one in view.view["approvals"]] == [asked["id"]]
+            clock.move(120_000)
+            await view.event("turn.ended", outcome="completed")
+            assert view.tools[0]["state"] == "output-denied"
