@@ -25,7 +25,7 @@ from ..protocol.plain import to_plain
 from ..store import branch, reading, transcript
 from ..store.branch import Node
 from ..store.writes import KeepBranch, PutMeta
-from . import starting
+from . import starting, tasks
 
 if TYPE_CHECKING:
     from .actor import SessionActor
@@ -48,9 +48,12 @@ async def handle(actor: SessionActor, command: BranchCommand, cmd_id: str, *, us
         case TurnRetry(message_id=message_id):
             question = await _question_of(actor, message_id)
             await _go_to(actor, question)
-            old = (await _look_up(actor, message_id)).turn_id
+            nodes = await _tree(actor)
+            old, answering = nodes[message_id].turn_id, branch.answering(nodes, question)
             looked = await actor.journal.read(lambda store: reading.only_looked(store.db.conn, old))
-            return {"turn": starting.answer_again(actor, question, user, looked=looked)}
+            again = starting.answer_again(actor, question, user, looked=looked)
+            tasks.done_again(actor, answering, again)
+            return {"turn": again}
         case SessionFork(message_id=message_id):
             if message_id is not None:
                 await _end_of_branch(actor, message_id)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import CommandRejected, SessionNotFound
 from ..protocol import codec
-from ..protocol.content import Json, Message, Mode, Road, Session
+from ..protocol.content import Json, Message, Mode, Road, Session, Task
 from ..protocol.events import SessionDeleted
 from ..protocol.ids import is_session_id, new_id, now_ms
-from ..store import taking_in, transcript, transfer
+from ..store import reading, taking_in, transcript, transfer
 from ..store.blobs import BLOBS
 from ..store.index import Place, State
 from ..store.profile import Profile
@@ -148,6 +148,15 @@ class Library:
         if page is None:
             raise CommandRejected("There is no such message in this session.", code="unknown_cursor")
         return [codec.decode_message(row) for row in page.messages], page.before
+
+    async def tasks(self, session_id: str) -> list[Task]:
+        """Return a session's tasks, also of one that can only be looked at. Raises ``SessionNotFound``."""
+        try:
+            return list((await self._host.get(session_id)).state.tasks.values())
+        except looking.ONLY_LOOK as why:
+            onlooker = looking.Onlooker(self.folder / session_id, why)
+            known = await onlooker.read(lambda store: reading.facts(store.db.conn))
+            return [codec.decode_task(task) for task in known["tasks"]]
 
     async def part(self, session_id: str, message_id: str, part_id: str) -> dict[str, Json]:
         """Return one part of a message, whole. Raises ``SessionNotFound``."""

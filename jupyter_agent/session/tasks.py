@@ -6,6 +6,7 @@
        │                                                 ▲
        └── task.run, busy ──► waits in the queue ────────┘  in the transaction that starts the turn
 
+The model may say of another task that it runs; that holds until its turn ends, as nothing runs without a turn.
 A run is an ordinary turn whose message is the task's own text. A task for Plan
 mode is done in Plan mode, whatever the session's; one for Build mode never
 leaves a session's Plan mode by itself.
@@ -125,7 +126,7 @@ def _change(
     status: TaskStatus | None = None,
     by: str | None = None,
 ) -> Task:
-    """Record what is really new; a run of it that waits follows, as a wish of ``by``."""
+    """Record what is really new; a run of it that waits follows, as a wish of ``by``. Raises ``CommandRejected``."""
     wanted = {"title": title, "description": description, "mode": mode, "status": status}
     new = {name: value for name, value in wanted.items() if value is not None and value != getattr(task, name)}
     if not new:
@@ -133,8 +134,10 @@ def _change(
     if "status" in new:
         new["completed_at"] = now_ms() if status in _OVER else None  # type: ignore[assignment] -- a field of its own type
     changed = replace(task, **new, rev=task.rev + 1)  # type: ignore[arg-type] -- each by its own name
+    queue = _followed(actor, changed, said="title" in new or "description" in new, by=by)
     actor.journal.record(TaskUpdated(task=changed), full=True)
-    _follow(actor, changed, said="title" in new or "description" in new, by=by)
+    if queue is not None:
+        actor.put_queue(queue)
     return changed
 
 
@@ -151,16 +154,22 @@ def waiting(actor: SessionActor, task: Task) -> QueueItem | None:
     return next((item for item in actor.state.queue if item.task_id == task.id), None)
 
 
-def _follow(actor: SessionActor, task: Task, *, said: bool, by: str | None) -> None:
-    """A run that waits says what the task says now; one of a task that is over waits no more."""
-    item = waiting(actor, task)
+def _followed(actor: SessionActor, task: Task, *, said: bool, by: str | None) -> list[QueueItem] | None:
+    """Return the queue in which a run that waits says what its task says now, and none of one that is over waits.
+
+    None where it stays as it is. Raises ``CommandRejected``.
+    """
+    item, queue = waiting(actor, task), actor.state.queue
     if item is None:
-        return
+        return None
     if task.status in _OVER:
-        actor.put_queue([other for other in actor.state.queue if other.id != item.id])
-    elif said:
-        new = replace(item, parts=_parts(task), rev=item.rev + 1, user=item.user if by is None else by)
-        actor.put_queue([new if other.id == item.id else other for other in actor.state.queue])
+        return [other for other in queue if other.id != item.id]
+    if not said:
+        return None
+    new = replace(item, parts=_parts(task), rev=item.rev + 1, user=item.user if by is None else by)
+    items = [new if other.id == item.id else other for other in queue]
+    queueing.check_room(items, actor.services.settings)
+    return items
 
 
 def _parts(task: Task) -> list[TextPart | FilePart]:
@@ -210,18 +219,29 @@ def start(
 
 
 def after_turn(actor: SessionActor, turn_id: str, outcome: OutcomeKind) -> None:
-    """A task is what became of its turn, unless somebody has said otherwise."""
+    """A task is what became of its turn, unless somebody has said otherwise; no other one runs any more."""
     for task in list(actor.state.tasks.values()):
-        if task.turn_id == turn_id and task.status == "running":
-            _change(actor, task, status=_BY_OUTCOME[outcome])
+        if task.status == "running":
+            _change(actor, task, status=_BY_OUTCOME[outcome] if task.turn_id == turn_id else "pending")
 
 
 def follow_turn(actor: SessionActor, old_turn_id: str, new_turn_id: str) -> None:
     """A turn goes on in another: so does its task."""
     for task in list(actor.state.tasks.values()):
         if task.turn_id == old_turn_id and task.status in ("failed", "cancelled"):
-            going = replace(task, status="running", turn_id=new_turn_id, completed_at=None, rev=task.rev + 1)
-            actor.journal.record(TaskUpdated(task=going), full=True)
+            _move(actor, task, new_turn_id)
+
+
+def done_again(actor: SessionActor, old_turn_ids: set[str | None], new_turn_id: str) -> None:
+    """What these turns did is done anew in another: so are their tasks."""
+    for task in list(actor.state.tasks.values()):
+        if task.turn_id is not None and task.turn_id in old_turn_ids and task.status in _OVER:
+            _move(actor, task, new_turn_id)
+
+
+def _move(actor: SessionActor, task: Task, turn_id: str) -> None:
+    moved = replace(task, status="running", turn_id=turn_id, completed_at=None, rev=task.rev + 1)
+    actor.journal.record(TaskUpdated(task=moved), full=True)
 
 
 def leave_plan(actor: SessionActor) -> None:
@@ -266,6 +286,9 @@ class Book:
             raise ToolError(f"There is no task {task_id!r}. There are: {known or 'none'}.", code="no_such_task")
         turn = self._actor.state.turn
         by = turn.user if turn is not None else None
-        changed = _change(self._actor, task, title=title, description=description, status=status, by=by)
+        try:
+            changed = _change(self._actor, task, title=title, description=description, status=status, by=by)
+        except CommandRejected as error:
+            raise ToolError(error.message, code=error.code, hint=error.hint) from None
         await self._actor.journal.committed()
         return changed

@@ -92,6 +92,17 @@ def nearest(nodes: dict[str, Node], message_id: str, wanted: Callable[[Node], bo
     return next((node.id for node in path_to(nodes, message_id) if wanted(node)), None)
 
 
+def answering(nodes: dict[str, Node], question: str) -> set[str | None]:
+    """Return the turns that answered a question: the one it came with, those that went on, and other tries."""
+    turns, messages = {nodes[question].turn_id}, {question}
+    for node in nodes.values():  # parents before children
+        goes_on = node.role == "assistant" or node.turn_id in turns
+        if node.parent_id in messages and goes_on:
+            messages.add(node.id)
+            turns.add(node.turn_id)
+    return turns
+
+
 def keep_branch(conn: sqlite3.Connection) -> None:
     """Let the API's history be that of the messages on the branch.
 

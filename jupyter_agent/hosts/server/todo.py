@@ -41,7 +41,7 @@ class _TaskHandler(AgentHandler):
     async def one(self, session_id: str, task_id: str) -> dict[str, Any]:
         """Return the task as it is now. Raises ``CommandRejected``."""
         host = await self.engine.host()
-        task = (await host.get(session_id)).state.tasks.get(task_id)
+        task = next((task for task in await host.library.tasks(session_id) if task.id == task_id), None)
         if task is None:
             raise CommandRejected("There is no such task in this session.", code="no_such_task")
         return to_plain(task)
@@ -60,8 +60,7 @@ class TasksHandler(_TaskHandler):
     @of_session
     async def get(self, session_id: str) -> None:
         host = await self.engine.host()
-        tasks = (await host.get(session_id)).state.tasks.values()
-        self.reply({"tasks": [to_plain(task) for task in tasks]})
+        self.reply({"tasks": [to_plain(task) for task in await host.library.tasks(session_id)]})
 
     @guarded
     @of_session
