@@ -3,7 +3,8 @@
 What is found                              what becomes of it
 ─────────────────────────────────────────  ─────────────────────────────────────────────────────────────────
 stopping                                   the stop is finished: ``stopped``
-awaiting the user                          still waits; exempt from every budget
+awaiting the user                          still waits; exempt from every budget. Behind a restore, what else was to run
+                                           with the answer may have run since: it ended in an unknown way
 no answer yet, or nothing but thinking     the step is asked again
 text, no complete call                     the text is kept, in the history too; the model goes on behind it
 a complete call, but no end of the answer  the step is superseded (none of its calls ran) and asked again
@@ -66,6 +67,11 @@ if TYPE_CHECKING:
 MAX_CUTS = 3
 """How often one step's text may be cut off before the user is asked."""
 
+HELD = (
+    "This session was put back to a time before this call ran. It may have run since, so it is not run now. "
+    "Check before repeating it."
+)
+
 Found = Literal["nothing", "thinking", "text", "calls"]
 
 _RERUN = frozenset({"read", "idempotent"})
@@ -85,6 +91,7 @@ def take_up(actor: SessionActor) -> None:
             actor.end_turn("stopped", resume_queue=False)
         case "awaiting":
             _settle_begun(actor)
+            _settle_held(actor)
         case _:
             _recover(actor)
 
@@ -242,7 +249,19 @@ def _settle_begun(actor: SessionActor) -> None:
         if call.effect in _RERUN and call.attempt <= actor.services.settings.max_reruns:
             _run_again(actor, call)
         else:
-            _unknown(actor, call)
+            _unknown(actor, call, ending.why("interrupted", call.effect, running=True))
+
+
+def _settle_held(actor: SessionActor) -> None:
+    """The session was put back to a question: what needed no more answers may have run behind it since."""
+    turn = actor.state.turn
+    if turn is None or turn.id != actor.state.held_turn:
+        return
+    for call in list(actor.state.calls):
+        if call.state in ("pending", "approved") and call.effect not in _RERUN:
+            _unknown(actor, call, HELD)
+    actor.state.held_turn = None
+    actor.journal.record(writes=[PutMeta(key="held_turn", value=None)])
 
 
 def _run_again(actor: SessionActor, call: Call) -> None:
@@ -254,8 +273,7 @@ def _run_again(actor: SessionActor, call: Call) -> None:
         )
 
 
-def _unknown(actor: SessionActor, call: Call) -> None:
-    text = ending.why("interrupted", call.effect, running=True)
+def _unknown(actor: SessionActor, call: Call, text: str) -> None:
     state: ToolState = "output-error"
     actor.ledger().record_result(
         call,

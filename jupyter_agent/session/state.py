@@ -139,7 +139,7 @@ class State:
     mixed_turn: str | None = None
     """The turn in which others have spoken than who asked for it: nobody's rules hold in it."""
     held_turn: str | None = None
-    """The turn that a snapshot caught in the middle: it may have done more since than it knows."""
+    """The turn that a snapshot caught in the middle, until it is taken up: it may have done more than it knows."""
     restored_to: int | None = None
     """The time (ms) of the snapshot that the session was put back to, until the model is told."""
     root: str | None = None

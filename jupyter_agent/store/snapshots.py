@@ -227,7 +227,7 @@ def _replace(folder: Path, snapshot: Snapshot, gen: int, now: int, notice: Notic
 
 
 def _running(conn: sqlite3.Connection) -> str | None:
-    row = conn.execute("SELECT id FROM turns WHERE live = 1 AND status <> 'awaiting'").fetchone()
+    row = conn.execute("SELECT id FROM turns WHERE live = 1").fetchone()
     return row[0] if row else None
 
 

@@ -11,6 +11,7 @@ import pytest
 from sqlite_utils import Database
 
 from jupyter_agent.errors import CommandRejected, StoreError
+from jupyter_agent.notebook.ports import base_hash
 from jupyter_agent.protocol.content import Session
 from jupyter_agent.protocol.frames import dump_json
 from jupyter_agent.protocol.ids import new_id, now_ms
@@ -172,6 +173,41 @@ async def test_what_ran_when_the_snapshot_was_taken_does_not_happen_again_by_its
             assert (view.view["turn"], view.view["last_outcome"]["outcome"]) == (None, "interrupted")
     assert (tmp_path / "a.ipynb").read_text(encoding="utf-8").count("once = 1") == 1
     assert len(model_server.requests) == 2
+
+
+@pytest.mark.parametrize("by", ["answer", "rule"])
+async def test_what_was_allowed_and_waited_for_another_answer_does_not_run_again_behind_it(
+    model_server: ModelServer, tmp_path: Path, by: str
+) -> None:
+    write_notebook(tmp_path, "a.ipynb")
+    adding = ToolUse("insert_cell", {"after": "first", "cell_type": "code", "source": "once = 1"})
+    asking = ToolUse("delete_cell", {"cell_id": "first", "base_hash": base_hash("code", "x = 20 + 1")})
+    async with hosting(model_server, tmp_path) as host:
+        if by == "rule":
+            await host.rules.add("me", "insert_cell", "a.ipynb")
+        session = await host.create(notebook_path="a.ipynb")
+        model_server.script([Reply(adding, asking), "Inserted.", "I will look."])
+        async with viewing(host, session.id) as view:
+            await view.say("insert it once, and delete")
+            await view.event("turn.status", status="awaiting")
+            *allowed, other = view.view["approvals"]
+            assert len(allowed) == (by == "answer")
+            for one in allowed:
+                await view.ask("approval.answer", id=one["id"], rev=1, decision="allow")
+            at = await snapped(host, tmp_path, session.id)
+            await view.ask("approval.answer", id=other["id"], rev=1, decision="deny")
+            await view.event("turn.ended", outcome="completed")
+            await host.restore(session.id, at)
+        async with viewing(host, session.id) as view:
+            assert [one["id"] for one in view.view["approvals"]] == [other["id"]]
+            await view.ask("approval.answer", id=other["id"], rev=1, decision="deny")
+            await view.event("turn.ended", outcome="completed")
+            parts = [part for message in view.view["messages"] for part in message["parts"]]
+            states = [part["state"] for part in parts if part["type"] == "tool"]
+            assert states == ["output-error", "output-denied"]
+    assert (tmp_path / "a.ipynb").read_text(encoding="utf-8").count("once = 1") == 1
+    assert "may have run since" in str(model_server.requests[-1].body["messages"][-1])
+    assert model_server.refusals == []
 
 
 async def test_a_snapshot_takes_the_place_of_no_other(model_server: ModelServer, tmp_path: Path) -> None:
