@@ -20,14 +20,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import StoreUnwritable
 from ..protocol import codec
 from ..protocol.content import Session, Usage
 from ..protocol.events import Event
 from ..protocol.frames import Recorded
 from ..protocol.ids import now_ms
 from ..store import branch, loading, reading, transcript
-from ..store.opening import DISK_HINT, as_store_error
+from ..store.making import half_made, whole_or_not
+from ..store.opening import as_store_error, unwritable
 from ..store.profile import Profile
 from ..store.store import BLOBS, DB_NAME, SessionStore
 from ..store.writes import Batch, PutMeta, PutSession, Write
@@ -39,14 +39,22 @@ _COPY = re.compile(r"^(.*) \(copy(?: (\d+))?\)$", re.DOTALL)
 
 
 def copy(store: SessionStore, target: Path) -> None:
-    """Copy a session's database and attachments as they are now. Raises ``StoreError``."""
+    """Copy a session's database and attachments as they are now, or leave nothing. Raises ``StoreError``."""
+    try:
+        _copy(store, target)
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+
+
+def _copy(store: SessionStore, target: Path) -> None:
     try:
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         for blob in (store.folder / BLOBS).glob("[!.]*"):
             _link(blob, target / BLOBS / blob.name)
     except OSError as error:
-        raise StoreUnwritable(f"The session could not be copied: {error.strerror}.", hint=DISK_HINT) from None
+        raise unwritable("The session could not be copied", error) from None
     other = sqlite3.connect(target / DB_NAME)
     try:
         store.db.conn.backup(other)
@@ -65,13 +73,15 @@ def _link(blob: Path, target: Path) -> None:
         shutil.copyfile(blob, target)
 
 
-def make_own(half: Path, session_id: str, message_id: str | None, profile: Profile) -> Session:
-    """Make the copy in ``half`` a session of its own that ends with ``message_id``; return its facts."""
-    store = SessionStore.open(half, profile=profile)
-    try:
-        return store.ask(lambda store: _own(store, session_id, message_id))
-    finally:
-        store.close()
+def make_own(folder: Path, session_id: str, message_id: str | None, profile: Profile) -> Session:
+    """Make the copy a session of its own that ends with ``message_id``; return its facts. Raises ``StoreError``."""
+    half = half_made(folder)
+    with whole_or_not(half, folder):
+        store = SessionStore.open(half, profile=profile)
+        try:
+            return store.ask(lambda store: _own(store, session_id, message_id))
+        finally:
+            store.close()
 
 
 def _own(store: SessionStore, session_id: str, message_id: str | None) -> Session:

@@ -252,7 +252,7 @@ class SessionHost:
                     actor = await self._activate(room, folder)
                 except StoreDamaged:
                     if not await asyncio.to_thread(safekeeping.mend, folder, self.server, self.profile):
-                        await self.library.listing.ask(lambda index: index.put_damaged(room.session_id))
+                        await self.library.listing.damaged(room.session_id)
                         raise
                     actor = await self._activate(room, folder)
                 room.awake(actor)

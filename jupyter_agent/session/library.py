@@ -8,6 +8,7 @@ for ``settings.undo_delete_s``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +21,7 @@ from ..protocol.ids import is_session_id, new_id, now_ms
 from ..store import reading, taking_in, transcript, transfer
 from ..store.blobs import BLOBS
 from ..store.index import Place, State
+from ..store.making import half_made, making
 from ..store.profile import Profile
 from ..store.store import SessionStore
 from ..store.trash import Trash
@@ -84,7 +86,12 @@ class Library:
             updated_at=now,
         )
         folder, root = self.folder / session.id, self._host.root
-        await asyncio.to_thread(lambda: SessionStore.create(folder, session, profile=self._profile, root=root).close())
+
+        def make() -> None:
+            with making(folder, session, profile=self._profile, root=root):
+                pass  # It is empty.
+
+        await asyncio.to_thread(make)
         await self.listing.added(session, root=root)
         return session
 
@@ -205,11 +212,10 @@ class Library:
         """Make ``session_id`` out of an awake session, up to a message; made already, it is returned as it is."""
         if self.exists(session_id):
             return await self.session(session_id)
-        half = self.folder / f".{session_id}"  # No session's name: what a crash leaves of it is nobody's.
+        folder = self.folder / session_id
         await actor.journal.committed()
-        await actor.journal.read(lambda store: forking.copy(store, half))
-        session = await asyncio.to_thread(forking.make_own, half, session_id, message_id, self._profile)
-        await asyncio.to_thread(half.rename, self.folder / session_id)
+        await actor.journal.read(lambda store: forking.copy(store, half_made(folder)))
+        session = await asyncio.to_thread(forking.make_own, folder, session_id, message_id, self._profile)
         await self.listing.added(session, read=True)
         return session
 
@@ -246,10 +252,11 @@ class Library:
             if not back and not self.exists(session_id):
                 raise SessionNotFound(UNKNOWN, hint="A deleted session can be brought back for a short time only.")
             # Before it wakes: on a network disk nobody reads beside its owner.
-            await self.listing.ask(lambda index: index.read(session_id))
-            actor = await self._host.get(session_id)
-            self._host.alarms.set(session_id, jobs.next_due(actor.state.jobs))
-            await self.listing.added(actor.state.facts())
+            await self.listing.read(session_id)
+            with contextlib.suppress(*looking.ONLY_LOOK):  # It is back, though the disk may be full.
+                actor = await self._host.get(session_id)
+                self._host.alarms.set(session_id, jobs.next_due(actor.state.jobs))
+                await self.listing.added(actor.state.facts())
         return await self.session(session_id)
 
     async def purge_trash(self, now: int | None = None) -> int:

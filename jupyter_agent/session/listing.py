@@ -14,20 +14,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import AgentError
+from ..errors import AgentError, StoreError
 from ..protocol.content import Message, Session, Usage
 from ..protocol.events import MessageAdded, MessageRemoved, MessageUpdated
 from ..protocol.frames import VERSION, Frame, Recorded
 from ..protocol.plain import to_plain
 from ..store.index import SessionIndex
-from ..store.opening import as_store_error
+from ..store.kept_index import KeptIndex
 from ..store.profile import Profile
 
 log = logging.getLogger(__name__)
@@ -52,9 +51,7 @@ class Listing:
     """See the module. Made on the event loop; the index has a thread of its own."""
 
     def __init__(self, sessions_dir: Path, profile: Profile = "local") -> None:
-        self._dir = sessions_dir
-        self._profile: Profile = profile
-        self._index: SessionIndex | None = None
+        self._index = KeptIndex(sessions_dir, profile)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jupyter-agent-index")
         self._shown: dict[str, _Shown] = {}
         self._watchers: set[Watcher] = set()
@@ -64,19 +61,14 @@ class Listing:
 
     async def ask(self, question: Callable[[SessionIndex], T]) -> T:
         """Ask the index, which is opened or made anew when it must be. Raises ``StoreError``."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, question)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._index.ask, question)
 
-    def _ask(self, question: Callable[[SessionIndex], T]) -> T:
+    async def _keep(self, question: Callable[[SessionIndex], object]) -> None:
+        """Write down what has happened already: a list that cannot be written takes nothing of it back."""
         try:
-            if self._index is None:
-                self._index = SessionIndex.open(self._dir, self._profile)
-                self._index.reconcile()
-            return question(self._index)
-        except sqlite3.Error as error:
-            if self._index is not None:
-                self._index.close()
-                self._index = None  # Opened anew, or made anew, for the next question.
-            raise as_store_error(error) from error
+            await self.ask(question)
+        except StoreError as error:
+            log.warning("The list of sessions is behind: %s", error.message)
 
     async def close(self) -> None:
         """Write what waits, then close the index."""
@@ -84,8 +76,7 @@ class Listing:
             if shown.waiting is not None:
                 self._show(shown.waiting, shown.due_at)
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._index is not None:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._index.close)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._index.close)
         self._thread.shutdown(wait=False)
 
     # -- what happens to sessions --------------------------------------------------------
@@ -141,7 +132,7 @@ class Listing:
             index.put(plain)
             index.set_root(facts.id, root)
 
-        await self.ask(lambda index: index.read(facts.id) if read else put(index))
+        await self._keep(lambda index: index.read(facts.id) if read else put(index))
         self._tell("session.changed", {"session": plain})
 
     async def shown(self, facts: Session, root: str | None) -> None:
@@ -152,14 +143,22 @@ class Listing:
             index.put(plain, awake=True)
             index.set_root(facts.id, root)
 
-        await self.ask(put)
+        await self._keep(put)
+
+    async def read(self, session_id: str) -> None:
+        """A session's file is another one now."""
+        await self._keep(lambda index: index.read(session_id))
+
+    async def damaged(self, session_id: str) -> None:
+        """A session could not be read."""
+        await self._keep(lambda index: index.put_damaged(session_id))
 
     async def removed(self, session_id: str) -> None:
         """A session went."""
         shown = self._shown.pop(session_id, None)
         if shown is not None and shown.timer is not None:
             shown.timer.cancel()
-        await self.ask(lambda index: index.remove(session_id))
+        await self._keep(lambda index: index.remove(session_id))
         self._tell("session.removed", {"id": session_id})
 
     def _later(self, question: Callable[[SessionIndex], Any]) -> None:

@@ -40,7 +40,7 @@ async def restore(host: SessionHost, session_id: str, folder: Path, at: int) -> 
     await _stop_turn(host, session_id)
     async with host.alone(session_id, RESTORING):
         await asyncio.to_thread(_go_back, folder, found, host.server, host.profile, host.alarms.clock.now_ms())
-    await host.library.listing.ask(lambda index: index.read(session_id))
+    await host.library.listing.read(session_id)
     actor = await host.get(session_id)
     host.changed(actor, [])
     return actor

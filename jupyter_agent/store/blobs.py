@@ -15,7 +15,7 @@ import re
 import secrets
 from pathlib import Path
 
-from ..errors import StoreUnwritable
+from .opening import unwritable
 
 BLOBS = "blobs"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -43,9 +43,9 @@ class Blobs:
         target = self._directory / address
         if self.hold(address):
             return address
+        draft = self._directory / f".{address}.{secrets.token_hex(4)}"
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            draft = self._directory / f".{address}.{secrets.token_hex(4)}"
             with draft.open("xb") as file:
                 file.write(content)
                 file.flush()
@@ -53,7 +53,9 @@ class Blobs:
             draft.replace(target)
             _sync_names(self._directory)
         except OSError as error:
-            raise StoreUnwritable(f"A file of the session could not be saved: {error.strerror or error}.") from error
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)  # Half a file would keep a full disk full.
+            raise unwritable("A file of the session could not be saved", error) from error
         return address
 
     def hold(self, address: str) -> bool:

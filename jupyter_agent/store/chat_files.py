@@ -12,8 +12,8 @@ from ..protocol.events import Event, MessageAdded, TurnEnded, TurnStarted
 from ..protocol.frames import Recorded
 from ..protocol.ids import new_id, now_ms
 from ..protocol.plain import sound
+from .making import making
 from .profile import Profile
-from .store import SessionStore
 from .transfer import NotImportable
 from .writes import Batch, PutBlocks, Write
 
@@ -42,15 +42,8 @@ def import_chat(sessions_dir: Path, document: Json, *, title: str = "", profile:
         created_at=said[0].at or now,
         updated_at=min(said[-1].at or now, now),
     )
-    folder = sessions_dir / session.id
-    store = SessionStore.create(folder, session, profile=profile)
-    try:
+    with making(sessions_dir / session.id, session, profile=profile) as store:
         store.commit(_told(said))
-    except BaseException:
-        store.close()
-        SessionStore.remove(folder, profile)
-        raise
-    store.close()
     return session
 
 

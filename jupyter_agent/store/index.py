@@ -14,21 +14,24 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable
+import time
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import StoreDamaged, StoreError, StoreLocked, StoreUnwritable
+from ..errors import StoreDamaged, StoreError, StoreLocked
 from ..protocol.content import Session
 from ..protocol.frames import dump_json
 from ..protocol.ids import is_session_id
 from ..protocol.plain import to_plain
 from . import reading, transcript
-from .opening import DISK_HINT, ODD, as_store_error, connect, in_memory, is_busy
+from .opening import ODD, as_store_error, connect, in_memory, is_busy, unwritable
 from .profile import Profile
 from .schema import has_full_text, index_migrations
 from .search import Term, terms_of
+from .snapshots import SNAPSHOTS
 from .store import DB_NAME
 
 INDEX_NAME = "index.db"
@@ -37,6 +40,9 @@ PAGE_BYTES = 256 * 1024
 """A page of the list ends here, whatever its limit."""
 _MOST_CHARS = 100_000
 """More of one message is not searched."""
+_SLICE_S = 0.05
+_PAUSE_S = 0.02
+"""How long the list is locked at a stretch, and free after it: others wait for 2 s at most."""
 
 Wire = dict[str, Any]
 Rows = list[tuple[str, int]]
@@ -64,7 +70,7 @@ class SessionIndex:
         try:
             sessions_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreUnwritable(f"The data directory cannot be used: {error.strerror}.", hint=DISK_HINT) from None
+            raise unwritable("The data directory cannot be used", error) from None
         self._db = in_memory() if private else connect(sessions_dir.parent / INDEX_NAME, profile=profile)
         self._conn = self._db.conn
         try:
@@ -78,22 +84,21 @@ class SessionIndex:
             self._conn.close()
             raise
 
-    @classmethod
-    def open(cls, sessions_dir: Path, profile: Profile = "local") -> SessionIndex:
-        """Open the list; a damaged one is begun anew. Raises ``StoreError``.
-
-        On a network one server can have it; another makes a list of its own, in memory.
-        """
+    @staticmethod
+    def discard(sessions_dir: Path) -> bool:
+        """Drop the file, so that the next one begins anew; tell whether that could be."""
         try:
-            return cls(sessions_dir, profile)
-        except StoreLocked:
-            if profile == "local":
-                raise
-            return cls(sessions_dir, profile, private=True)
-        except StoreDamaged:
             for end in ("", "-wal", "-shm"):
                 (sessions_dir.parent / f"{INDEX_NAME}{end}").unlink(missing_ok=True)
-            return cls(sessions_dir, profile)
+        except OSError:
+            return False
+        return True
+
+    def check_writable(self) -> None:
+        """Write something that changes nothing. Raises ``sqlite3.Error``."""
+        with self._writing():
+            self._conn.execute("INSERT INTO chores (name, ran_at) VALUES ('', 0)")
+            self._conn.execute("DELETE FROM chores WHERE name=''")
 
     def _check_words(self) -> None:
         """An index made by a Python whose SQLite can more, or less, than this one's is begun anew."""
@@ -120,14 +125,21 @@ class SessionIndex:
 
     def put_words(self, session_id: str, words: Iterable[tuple[str, str | None]]) -> None:
         """Store what messages say, by their ids; None: the message is gone."""
-        conn = self._conn
-        conn.execute("BEGIN")
-        try:
+        with self._writing():
             for message_id, text in words:
                 self._put_word(session_id, message_id, text)
+
+    @contextmanager
+    def _writing(self) -> Generator[None]:
+        """Write all of it or nothing. The lock comes first: what is read then is what is replaced."""
+        conn = self._conn
+        conn.execute("BEGIN IMMEDIATE")
+        try:
+            yield
             conn.execute("COMMIT")
         except BaseException:
-            conn.execute("ROLLBACK")
+            if conn.in_transaction:  # A full disk has rolled back already.
+                conn.execute("ROLLBACK")
             raise
 
     def _put_word(self, session_id: str, message_id: str, text: str | None) -> None:
@@ -248,38 +260,47 @@ class SessionIndex:
     # -- agreeing with the folders ---------------------------------------------------
 
     def rebuild(self) -> int:
-        """Read every session anew; return how many there are."""
-        for table in ("sessions", "texts", "words", "roots"):
-            self._conn.execute(f"DELETE FROM {table}")
-        return self.reconcile()
+        """Read every session anew; return how many there are. Raises ``StoreDamaged``.
 
-    def reconcile(self) -> int:
-        """Make the list agree with the folders; return how many rows changed."""
+        A server may go on with the list meanwhile: it is never empty, and free in between.
+        """
+        if self._conn.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            raise StoreDamaged("The list of sessions is damaged.")
+        self._conn.execute("UPDATE sessions SET stamp='anew'")
+        self.reconcile(pause_s=_PAUSE_S)
+        with self._writing():
+            for table, key in (("texts", "session_id"), ("roots", "session_id"), ("alarms", "session_id")):
+                self._conn.execute(f"DELETE FROM {table} WHERE {key} NOT IN (SELECT id FROM sessions)")
+            self._conn.execute("DELETE FROM words WHERE rowid NOT IN (SELECT id FROM texts)")
+        return self._conn.execute("SELECT count(*) FROM sessions").fetchone()[0]
+
+    def reconcile(self, *, pause_s: float = 0.0) -> int:
+        """Make the list agree with the folders, a slice at a time; return how many rows changed."""
         known = dict(self._conn.execute("SELECT id, stamp FROM sessions").fetchall())
-        with os.scandir(self._dir) as entries:
-            present = {entry.name for entry in entries if is_session_id(entry.name)}
+        try:
+            with os.scandir(self._dir) as entries:
+                present = {entry.name for entry in entries if is_session_id(entry.name)}
+        except OSError as error:
+            raise unwritable("The data directory cannot be used", error) from None
         gone = known.keys() - present
         new = [session_id for session_id in present if known.get(session_id) != self._stamp(session_id)]
-        if not gone and not new:
-            return 0
-        self._conn.execute("BEGIN")
-        try:
-            for session_id in gone:
-                self.remove(session_id)
-            changed = len(gone) + sum(self._read(session_id) for session_id in new)
-            self._conn.execute("COMMIT")
-        except BaseException:
-            self._conn.execute("ROLLBACK")
-            raise
+        changed = 0
+        while gone or new:
+            with self._writing():
+                until = time.monotonic() + _SLICE_S
+                while gone:
+                    self.remove(gone.pop())
+                    changed += 1
+                while new and time.monotonic() < until:
+                    changed += self._read(new.pop())
+            if pause_s and new:
+                time.sleep(pause_s)
         return changed
 
     def read(self, session_id: str) -> bool:
         """Read one session anew; False when it cannot be read."""
-        self._conn.execute("BEGIN")
-        try:
+        with self._writing():
             return self._read(session_id)
-        finally:
-            self._conn.execute("COMMIT")
 
     def _read(self, session_id: str) -> bool:
         # Taken before: what is written meanwhile makes the stamp an old one.
@@ -300,7 +321,8 @@ class SessionIndex:
         except (StoreDamaged, *ODD):
             return self.put_damaged(session_id)
         except (StoreError, OSError):
-            return False  # It was never made whole; its folder is not touched.
+            # What cannot be opened just now is as it was known.
+            return not (self._dir / session_id / DB_NAME).is_file() and self.put_damaged(session_id)
         self._forget_words(session_id)
         for message_id, text in said:
             self._put_word(session_id, message_id, text)
@@ -329,14 +351,15 @@ class SessionIndex:
 
     def put_damaged(self, session_id: str) -> bool:
         """List a session whose file cannot be read: by what was known of it, with the status ``error``."""
-        try:
-            stat = (self._dir / session_id / DB_NAME).stat()
-        except OSError:
-            return False
-        if stat.st_size == 0:
-            return False  # A crash while it was made.
+        folder = self._dir / session_id
         row = self._conn.execute("SELECT data FROM sessions WHERE id=?", (session_id,)).fetchone()
-        at = stat.st_mtime_ns // 1_000_000
+        try:
+            stat = (folder / DB_NAME).stat()
+        except OSError:
+            stat = None
+        if row is None and (stat is None or stat.st_size == 0) and not (folder / SNAPSHOTS).is_dir():
+            return False  # A crash while it was made.
+        at = 0 if stat is None else stat.st_mtime_ns // 1_000_000
         unknown = to_plain(Session(id=session_id, title="Damaged session", created_at=at, updated_at=at))
         self.put({**(json.loads(row[0]) if row else unknown), "status": "error"})
         return True

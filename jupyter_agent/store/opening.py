@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from ..errors import StoreDamaged, StoreError, StoreLocked, StoreUnwritable
+from . import left_log
 from .profile import Profile
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,16 @@ def _opened_to_read(path: Path) -> sqlite3.Connection:
         return _opened(path, "mode=ro&immutable=1")
     conn = _opened(path, "ro")
     conn.execute("PRAGMA busy_timeout=200")  # Who shares lets us look at once; who does not, never will.
+    try:
+        conn.execute("SELECT 1 FROM sqlite_schema").fetchone()
+    except sqlite3.Error as error:
+        conn.close()
+        if not isinstance(as_store_error(error), StoreUnwritable):
+            raise
+        try:
+            return left_log.opened(path, log_file)
+        except (OSError, MemoryError):
+            raise error from None
     return conn
 
 

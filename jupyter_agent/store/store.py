@@ -92,8 +92,12 @@ class SessionStore:
         except OSError as error:
             raise unwritable("The session could not be stored", error) from None
         store = cls.open(folder, new=True, profile=profile)
-        facts = [PutMeta(key="epoch", value=str(uuid.uuid4())), PutMeta(key="root", value=root)]
-        store.commit(Batch(writes=[*facts, PutSession(session=session)], full=True))
+        try:
+            facts = [PutMeta(key="epoch", value=str(uuid.uuid4())), PutMeta(key="root", value=root)]
+            store.commit(Batch(writes=[*facts, PutSession(session=session)], full=True))
+        except BaseException:
+            store.close()
+            raise
         snapshots.harden(folder, folder.parent)
         return store
 

@@ -34,6 +34,7 @@ from ..protocol.frames import dump_json
 from ..protocol.ids import new_id, now_ms
 from ..protocol.plain import sound
 from . import history, loading, reading, transcript
+from .making import making
 from .profile import Profile
 from .projection import put_meta
 from .rows import body as row_of
@@ -172,19 +173,11 @@ def import_session(
     if title is not None:
         session = replace(session, title=title[:_TITLE_CHARS])
     attachments = [_attachment(item) for item in _list(body, "attachments")]
-    folder = sessions_dir / session.id
-    store = SessionStore.create(folder, session, profile=profile)
-    try:
-        for address, data in attachments:
-            (folder / BLOBS).mkdir(exist_ok=True)
-            (folder / BLOBS / address).write_bytes(data)
+    with making(sessions_dir / session.id, session, profile=profile) as store:
+        for _, data in attachments:
+            store.blobs.save(data)
         _fill(store, body)
         _read_again(store)
-    except BaseException:
-        store.close()
-        SessionStore.remove(folder, profile)
-        raise
-    store.close()
     return session
 
 

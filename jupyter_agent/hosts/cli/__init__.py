@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]  # pyright: ignore[reportPrivateUsage] # noqa: SLF001 -- its only name
     Run = Callable[[argparse.Namespace], int]
 
+_REINDEX = "build the list of sessions anew from their databases"
 _DATA_DIR = "where sessions are kept; default: what Jupyter's configuration says"
 
 
@@ -47,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     top.set_defaults(run=_help(top))
     commands = top.add_subparsers(title="commands", metavar="")
     _add_sessions(commands)
+    _verb(commands, "reindex", _REINDEX)
     doctor = commands.add_parser("doctor", help="say what is installed, what is configured, and what is wrong")
     _common(doctor)
     doctor.set_defaults(run=_doctor)
@@ -84,7 +86,7 @@ def _add_sessions(commands: Verbs) -> None:
     back.add_argument("--at", type=int, help="the snapshot's time, as --list names it")
     back.add_argument("--list", action="store_true", help="only name the snapshots")
 
-    _verb(verbs, "reindex", "build the list of sessions anew from their databases")
+    _verb(verbs, "reindex", _REINDEX)
 
 
 def _verb(verbs: Verbs, name: str, purpose: str) -> argparse.ArgumentParser:

@@ -21,7 +21,7 @@ from ...errors import AgentError, SessionNotFound, StoreDamaged, StoreError
 from ...protocol.ids import is_session_id, now_ms
 from ...store import snapshots, taking_in, transfer
 from ...store.index import SessionIndex
-from ...store.opening import as_store_error
+from ...store.kept_index import rebuilt
 from ...store.owning import Server, claim
 from ...store.profile import Profile, profile_of
 from .config import read_configuration
@@ -233,7 +233,7 @@ def _list_snapshots(folder: Path, found: list[snapshots.Snapshot], *, as_json: b
 def _put_into_the_list(sessions_dir: Path, session_id: str, profile: Profile) -> bool:
     """Tell a running server too: it reads the same list. False when it keeps the list to itself."""
     try:
-        index = SessionIndex.open(sessions_dir, profile)
+        index = SessionIndex(sessions_dir, profile)
     except StoreError:
         return False
     try:
@@ -246,13 +246,7 @@ def _put_into_the_list(sessions_dir: Path, session_id: str, profile: Profile) ->
 
 def reindex(arguments: argparse.Namespace) -> int:
     """Build the list anew."""
-    index = SessionIndex.open(*_place(arguments))
-    try:
-        count = index.rebuild()
-    except sqlite3.Error as error:
-        raise as_store_error(error) from error
-    finally:
-        index.close()
+    count = rebuilt(*_place(arguments))
     if arguments.json:
         _print_json({"sessions": count})
     else:
