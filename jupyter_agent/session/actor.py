@@ -78,6 +78,7 @@ class SessionActor:
         hint: Callable[[Frame], None],
         changed: Callable[[SessionActor, list[Recorded]], None],
         failed: Callable[[SessionActor, StoreError], None],
+        damaged: Callable[[SessionActor, StoreDamaged], None],
         fork: Callable[[SessionActor, str, str | None], Awaitable[Session]],
         views: Callable[[], dict[str, dict[str, Any]]] = dict,
     ) -> None:
@@ -99,6 +100,7 @@ class SessionActor:
             emit=self._out,
             alarmed=lambda: changed(self, []),
             failed=lambda error: failed(self, error),
+            damaged=lambda error: damaged(self, error),
         )
         self.folder = store.folder
         self._plain_journal = store.plain_journal

@@ -53,12 +53,15 @@ from .services import Services
 
 log = logging.getLogger(__name__)
 
-CLOSING = SessionFailed("The server is shutting down.", code="closing")
-
 _LATER_MS = 60_000
-"""When to try again what did not wake, or went away meanwhile: something is due in it, or it is in the middle of something."""
+"""When to try again to wake a session that did not wake, or went away: something is due or unfinished in it."""
 _UNFINISHED = "unfinished"
 """The alarm for what ought to be woken, and could not be."""
+
+
+def closing() -> SessionFailed:
+    """Return what is said to whoever comes when the server ends."""
+    return SessionFailed("The server is shutting down.", code="closing")
 
 
 class SessionHost:
@@ -209,7 +212,7 @@ class SessionHost:
         """Return the session's actor, waking it once however many ask. Raises ``SessionError``, ``StoreError``."""
         self.library.folder_of(session_id)
         if self._closing:
-            raise CLOSING
+            raise closing()
         room = self.room(session_id)
         if room.actor is not None:
             return room.actor
@@ -246,12 +249,13 @@ class SessionHost:
         try:
             async with room.lock, asyncio.timeout(self.settings.activate_timeout_s):
                 if self._closing:  # It began to, while we waited: nobody would put the session to sleep any more.
-                    raise CLOSING
+                    raise closing()
                 folder = self.library.folder_of(room.session_id)
+                mended = room.suspect and await self._mend(room, folder)
                 try:
                     actor = await self._activate(room, folder)
                 except StoreDamaged:
-                    if not await asyncio.to_thread(safekeeping.mend, folder, self.server, self.profile):
+                    if not (mended := await self._mend(room, folder)):
                         await self.library.listing.damaged(room.session_id)
                         raise
                     actor = await self._activate(room, folder)
@@ -259,6 +263,8 @@ class SessionHost:
                 room.only_look = None
                 if actor.state.jobs:  # Maybe set by another server, that is gone.
                     self.alarms.set(room.session_id, jobs.next_due(actor.state.jobs))
+                if mended:
+                    self.changed(actor, [])
                 self._keep_sweeping()
                 self._heart.keep_beating()
                 return actor
@@ -276,6 +282,13 @@ class SessionHost:
         finally:
             room.waking = None
 
+    async def _mend(self, room: Room, folder: Path) -> bool:
+        mended = await asyncio.to_thread(safekeeping.mend, folder, self.server, self.profile)
+        room.suspect = False
+        if mended:
+            await self.library.listing.read(room.session_id)
+        return mended
+
     async def _activate(self, room: Room, folder: Path) -> SessionActor:
         return await SessionActor.activate(
             room.session_id,
@@ -285,6 +298,7 @@ class SessionHost:
             hint=room.hint,
             changed=self.changed,
             failed=partial(self._failed, room),
+            damaged=partial(self._damaged, room),
             views=room.attachments,
             fork=self.library.fork,
         )
@@ -297,6 +311,7 @@ class SessionHost:
     def _failed(self, room: Room, actor: SessionActor, error: StoreError) -> None:
         """A commit failed: the state in memory is not to be trusted any more."""
         log.error("Session %s could not be stored: %s", room.session_id, error.message)
+        room.suspect |= isinstance(error, StoreDamaged)
         if room.actor is actor:
             room.actor = None
         actor.abandon(error)
@@ -306,6 +321,18 @@ class SessionHost:
         # Views that come back wake the session: as long as it goes on failing, not in a circle.
         asyncio.get_running_loop().call_later(room.next_pause(), room.resync, "gap")
         self._wake_later()  # Nobody may look, and its turn should go on all the same.
+
+    def _damaged(self, room: Room, actor: SessionActor, error: StoreDamaged) -> None:
+        """Something could not be read: a file that went missing, or the database itself."""
+        if not room.suspect:
+            room.suspect = True
+            self._spawn(self._give_up_if_mendable(room, actor, error))
+
+    async def _give_up_if_mendable(self, room: Room, actor: SessionActor, error: StoreDamaged) -> None:
+        async with room.lock:
+            mendable = room.actor is actor and await safekeeping.is_mendable(actor)
+        if mendable and room.actor is actor:
+            self._failed(room, actor, error)
 
     async def _bury(self, room: Room, actor: SessionActor) -> None:
         async with room.lock:

@@ -15,6 +15,7 @@ wait together become one event.
 
 When a commit fails nothing of it is let out, the state is worthless, and
 ``failed`` is called once: the host drops the actor and views start anew.
+``damaged`` is told of what cannot be read; the host looks how bad it is.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
-from ..errors import SessionFailed, StoreError
+from ..errors import SessionFailed, StoreDamaged, StoreError
 from ..protocol.events import Event, PartDelta, TurnStarted
 from ..protocol.frames import Recorded
 from ..protocol.ids import now_ms
@@ -51,6 +52,7 @@ class Journal:
         emit: Callable[[list[Recorded]], None],
         alarmed: Callable[[], None],
         failed: Callable[[StoreError], None],
+        damaged: Callable[[StoreDamaged], None],
     ) -> None:
         self._store = store
         self._thread = thread
@@ -59,6 +61,7 @@ class Journal:
         self._emit = emit
         self._alarmed = alarmed
         self._failed = failed
+        self._damaged = damaged
         self._loop = asyncio.get_running_loop()
         self._batch = Batch()
         self._then: list[Callable[[StoreError | None], None]] = []
@@ -203,7 +206,11 @@ class Journal:
 
     async def read(self, question: Callable[[SessionStore], T]) -> T:
         """Ask the database, after the commits that are under way. Raises ``StoreError``."""
-        return await self._loop.run_in_executor(self._thread, self._store.ask, question)
+        try:
+            return await self._loop.run_in_executor(self._thread, self._store.ask, question)
+        except StoreDamaged as error:
+            self._damaged(error)
+            raise
 
     @property
     def clean(self) -> bool:

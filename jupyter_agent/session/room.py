@@ -33,6 +33,8 @@ class Room:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     failures: int = 0
     """Commits that failed in a row."""
+    suspect: bool = False
+    """Something of the file could not be read: before it is opened again, it is looked at as a whole."""
     in_turn: bool = False
     """A turn runs or awaits, as far as the host knows without asking the session."""
     lively_until: float = float("-inf")

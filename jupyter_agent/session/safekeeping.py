@@ -76,6 +76,13 @@ def mend(folder: Path, server: Server, profile: Profile) -> bool:
     return True
 
 
+async def is_mendable(actor: SessionActor) -> bool:
+    """Tell whether an awake session's database is damaged, and there is a snapshot to put it back to."""
+    if await actor.journal.read(lambda store: snapshots.is_whole(store.db.conn)):
+        return False
+    return await asyncio.to_thread(snapshots.newest_sound, actor.folder) is not None
+
+
 async def take(host: SessionHost, session_id: str, folder: Path, now: int, reason: Reason = "daily") -> None:
     """Take a snapshot without holding the session up. Raises ``StoreError``."""
     room = host.room(session_id)

@@ -32,7 +32,7 @@ from ..protocol.events import MessageAdded
 from ..protocol.frames import Recorded
 from ..protocol.ids import new_id
 from . import branch, reading
-from .opening import DISK_HINT, as_store_error, connect
+from .opening import DISK_HINT, as_store_error, connect, unwritable
 from .owning import Claim
 
 SNAPSHOTS = "snapshots"
@@ -116,8 +116,7 @@ def is_broken(folder: Path) -> bool:
     try:
         db = connect(folder / _DB_NAME, read_only=True)
         try:
-            sound = db.conn.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
-            return not sound or db.conn.execute("SELECT 1 FROM meta WHERE key='session'").fetchone() is None
+            return not is_whole(db.conn) or db.conn.execute("SELECT 1 FROM meta WHERE key='session'").fetchone() is None
         finally:
             db.conn.close()
     except StoreError as error:
@@ -148,21 +147,17 @@ def go_back(claim: Claim, snapshot: Snapshot, now: int) -> None:
 def mend(claim: Claim, now: int) -> bool:
     """Put a damaged session back to its newest sound snapshot, the damaged files aside; False without one."""
     folder = claim.folder
-    for snapshot in listed(folder):
-        if _is_sound(snapshot.path):
-            break
-    else:
+    snapshot = newest_sound(folder)
+    if snapshot is None:
         return False
     aside = folder / QUARANTINE / str(now)
     try:
         aside.mkdir(parents=True, exist_ok=True)
         for name in _FILES:
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copy2(folder / name, aside / name)
+            _set_aside(folder / name, aside / name)
     except OSError as error:
-        raise StoreUnwritable(
-            f"The damaged session could not be set aside: {error.strerror}.", hint=DISK_HINT
-        ) from None
+        shutil.rmtree(aside, ignore_errors=True)
+        raise unwritable("The damaged session could not be set aside", error) from None
     text = (
         f"This session's database was damaged, so it was put back to its state of {snapshot.when()}. "
         f"{_CELLS_STAY} The damaged file is kept in {QUARANTINE}/{aside.name} of the session's folder."
@@ -172,13 +167,34 @@ def mend(claim: Claim, now: int) -> bool:
     return True
 
 
+def _set_aside(path: Path, aside: Path) -> None:
+    if path.is_dir():
+        path.rename(aside)  # Whatever it is: the database comes where it stands.
+        return
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copy2(path, aside)
+
+
+def newest_sound(folder: Path) -> Snapshot | None:
+    """Return the newest snapshot that is not damaged itself."""
+    return next((snapshot for snapshot in listed(folder) if _is_sound(snapshot.path)), None)
+
+
 def _is_sound(path: Path) -> bool:
     try:
         conn = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-        try:
-            return conn.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
-        finally:
-            conn.close()
+    except sqlite3.Error:
+        return False
+    try:
+        return is_whole(conn)
+    finally:
+        conn.close()
+
+
+def is_whole(conn: sqlite3.Connection) -> bool:
+    """Tell whether every page of a database can be read."""
+    try:
+        return conn.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
     except sqlite3.Error:
         return False
 

@@ -46,6 +46,16 @@ def missing(folder: Path) -> None:
     (folder / "session.db").unlink()
 
 
+def a_folder(folder: Path) -> None:
+    missing(folder)
+    (folder / "session.db").mkdir()
+
+
+def a_link_to_nowhere(folder: Path) -> None:
+    missing(folder)
+    (folder / "session.db").symlink_to(folder / "nowhere" / "session.db")
+
+
 def no_facts(folder: Path) -> None:
     with sqlite3.connect(folder / "session.db") as db:
         db.execute("DELETE FROM meta WHERE key='session'")
@@ -73,7 +83,10 @@ def other_facts(folder: Path) -> None:
     db.close()
 
 
-HARMS: list[Harm] = [garbage, beheaded, emptied, missing, no_facts, odd_facts, other_facts, no_table]
+HARMS: list[Harm] = [
+    *(garbage, beheaded, emptied, missing, a_folder, a_link_to_nowhere),
+    *(no_facts, odd_facts, other_facts, no_table),
+]
 
 
 async def asleep(host: SessionHost, tmp_path: Path) -> tuple[str, Path]:

@@ -23,6 +23,7 @@ from tests.model_server import Gate, ModelServer, Reply, Text, ToolUse
 from tests.roads import write_notebook
 from tests.session.test_damage import HARMS, Harm, beheaded
 from tests.session.test_host import hosting, until, viewing
+from tests.session.test_list_kept import overwrite
 from tests.stranger import Stranger
 
 pytestmark = pytest.mark.timeout(60)
@@ -255,7 +256,7 @@ async def test_a_snapshot_of_a_sleeping_session_leaves_it_asleep(model_server: M
         assert host.room(session.id).actor is None
 
 
-@pytest.mark.parametrize("harm", HARMS[:5], ids=lambda harm: harm.__name__)
+@pytest.mark.parametrize("harm", HARMS[:7], ids=lambda harm: harm.__name__)
 async def test_a_damaged_session_comes_back_as_its_last_snapshot_and_says_so(
     model_server: ModelServer, tmp_path: Path, harm: Harm
 ) -> None:
@@ -273,6 +274,65 @@ async def test_a_damaged_session_comes_back_as_its_last_snapshot_and_says_so(
             assert view.view["messages"][2]["parts"][0]["code"] == "mended"
             assert list((folder / "quarantine").iterdir())
             await answered(model_server, view, "three")
+
+
+@pytest.mark.parametrize("storage", ["local", "network"])
+@pytest.mark.parametrize("table", ["parts", "api_blocks", "commands"])
+async def test_damage_that_shows_only_in_use_is_mended_too(
+    model_server: ModelServer, tmp_path: Path, table: str, storage: str
+) -> None:
+    async with hosting(model_server, tmp_path, storage=storage) as host:
+        session = await host.create(title="Once whole")
+        folder = folder_of(tmp_path, session.id)
+        async with viewing(host, session.id) as view:
+            await answered(model_server, view, "one")
+            await snapped(host, tmp_path, session.id)
+            await answered(model_server, view, "two")
+            await until(lambda: host.awake(session.id) is None and not (folder / "session.owner").exists())
+            overwrite(folder / "session.db", table)
+            view.send("subscribe", page=25)
+            view.send("message.send", id="msg_lost", parts=[{"type": "text", "text": "into the damage"}])
+            await view.event("error", code="store_damaged")
+            await view.event("resync")
+            await view.subscribe()
+            assert texts(view)[:2] == ["say one", "one"]
+            assert view.view["messages"][2]["parts"][0]["code"] == "mended"
+            assert [one.status for one in (await host.list_sessions())[0]] == ["ready"]
+            await answered(model_server, view, "three")
+
+
+async def test_damage_without_a_snapshot_leaves_what_can_be_read(model_server: ModelServer, tmp_path: Path) -> None:
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create(title="Once whole")
+        folder = folder_of(tmp_path, session.id)
+        async with viewing(host, session.id) as view:
+            await answered(model_server, view, "one")
+        await until(lambda: host.rooms == 0)
+        overwrite(folder / "session.db", "parts")
+        for _ in range(2):
+            assert (await host.session(session.id)).title == "Once whole"
+            with pytest.raises(StoreError) as refused:
+                await host.messages(session.id)
+            assert refused.value.code == "store_damaged"
+
+
+@pytest.mark.parametrize("list_lost", [False, True], ids=["list kept", "list lost"])
+async def test_what_was_mended_is_listed_as_it_is_now(
+    model_server: ModelServer, tmp_path: Path, *, list_lost: bool
+) -> None:
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create(title="Kept")
+        await snapped(host, tmp_path, session.id)
+    beheaded(folder_of(tmp_path, session.id))
+    if list_lost:
+        (tmp_path / "data" / "index.db").unlink()
+    async with hosting(model_server, tmp_path, idle_s=60.0) as host:
+        assert [one.status for one in (await host.list_sessions())[0]] == ["error"]
+        told: list[Any] = []
+        host.library.listing.watch(lambda frame: told.append(frame.data))
+        assert (await host.session(session.id)).status == "ready"
+        assert [frame["d"]["session"]["status"] for frame in told] == ["ready"]
+        assert [(one.title, one.status) for one in (await host.list_sessions())[0]] == [("Kept", "ready")]
 
 
 async def test_a_damaged_snapshot_is_passed_over(model_server: ModelServer, tmp_path: Path) -> None:
