@@ -154,7 +154,9 @@ class RuleBook:
             raise StoreUnwritable(f"The rules cannot be kept: {error.strerror}.", hint=DISK_HINT) from None
 
     def _ask_once(self, question: Callable[[Database], T]) -> T:
-        if not self._path.exists() and self._copy.exists():
+        # An empty file is what a full disk, or a copy that was cut off, leaves of one.
+        if not (self._path.exists() and self._path.stat().st_size) and self._copy.exists():
+            self._drop_logs()
             shutil.copy(self._copy, self._path)
         db = connect(self._path, profile=self._profile)
         try:
@@ -168,6 +170,9 @@ class RuleBook:
     def _restore(self) -> None:
         log.error("%s is damaged; it is set aside, and its copy takes its place", self._path)
         self._path.replace(self._path.with_name(f"{NAME}.damaged-{now_ms()}"))
+        self._drop_logs()
+
+    def _drop_logs(self) -> None:
         for end in ("-wal", "-shm"):
             self._path.with_name(NAME + end).unlink(missing_ok=True)
 

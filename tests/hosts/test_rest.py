@@ -99,13 +99,23 @@ async def test_archived_sessions_leave_the_list_and_come_back(server: RunningSer
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=201", "limit=-1", "limit=x", "limit=", "before=ses_ffffffffffffffff", "state=none"]
+    "query",
+    [
+        "limit=0",
+        "limit=201",
+        f"limit={'1' * 5000}",
+        "limit=-1",
+        "limit=x",
+        "limit=",
+        "before=ses_ffffffffffffffff",
+        "state=none",
+    ],
 )
 async def test_what_is_out_of_range_is_refused_not_clamped(server: RunningServer, query: str) -> None:
     refused(await server.ask("GET", f"{API}/sessions?{query}"), 400)
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=1.5", "before=msg_nowhere"])
+@pytest.mark.parametrize("query", ["limit=0", "limit=201", f"limit={'1' * 5000}", "limit=1.5", "before=msg_nowhere"])
 async def test_a_page_of_messages_is_checked_too(server: RunningServer, query: str) -> None:
     session_id = await server.new_session()
     refused(await server.ask("GET", f"{API}/sessions/{session_id}/messages?{query}"), 400)

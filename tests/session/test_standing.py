@@ -61,13 +61,15 @@ async def test_code_runs_unasked_only_in_a_notebook_that_was_named_itself(tmp_pa
     assert await book.match("ada", "run_cell", "b.ipynb", "execute") is None
 
 
-@pytest.mark.parametrize("loss", ["damaged", "gone"])
+@pytest.mark.parametrize("loss", ["damaged", "gone", "emptied"])
 async def test_a_lost_book_comes_back_from_its_copy(tmp_path: Path, loss: str) -> None:
     rule = await RuleBook(tmp_path).add("ada", "edit_cell", "a.ipynb")
     for end in ("-wal", "-shm"):
         (tmp_path / f"rules.db{end}").unlink(missing_ok=True)
     if loss == "gone":
         (tmp_path / "rules.db").unlink()
+    elif loss == "emptied":
+        (tmp_path / "rules.db").write_bytes(b"")
     else:
         (tmp_path / "rules.db").write_bytes(b"scribble" * 1000)
     assert await RuleBook(tmp_path).list() == [rule]

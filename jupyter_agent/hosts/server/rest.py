@@ -21,6 +21,7 @@ from .base import AgentHandler, BadRequest, NotAllowed, TooLarge, guarded, of_se
 
 PROTOCOL = 1
 _MAX_PAGE = 200
+_LIMIT_DIGITS = 20
 _STATES = ("active", "archived", "all")
 _MODES = ("plan", "build")
 _TITLE_CHARS = 500
@@ -264,6 +265,7 @@ def _checked(body: dict[str, Any], rules: dict[str, _Rule]) -> dict[str, Any]:
 def _limit(text: str | None, *, default: int) -> int:
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MAX_PAGE):
+    # Python refuses to read numbers of thousands of digits.
+    if not (len(text) <= _LIMIT_DIGITS and text.isascii() and text.isdigit() and 1 <= int(text) <= _MAX_PAGE):
         raise BadRequest(f"limit is a number from 1 to {_MAX_PAGE}.")
     return int(text)
