@@ -25,7 +25,7 @@ from ..errors import StoreDamaged, StoreError, StoreLocked
 from ..protocol.content import Session
 from ..protocol.frames import dump_json
 from ..protocol.ids import is_session_id
-from ..protocol.plain import to_plain
+from ..protocol.plain import to_plain, whole
 from . import reading, transcript
 from .opening import ODD, as_store_error, connect, in_memory, is_busy, unwritable
 from .profile import Profile
@@ -118,7 +118,7 @@ class SessionIndex:
             "INSERT OR REPLACE INTO sessions (id, updated_at, archived_at, notebook_path, title, data, stamp)"
             " VALUES (?,?,?,?,?,?,?)",
             (
-                facts["id"], facts["updated_at"], facts["archived_at"], facts["notebook_path"], facts["title"],
+                facts["id"], facts["updated_at"], facts["archived_at"], facts["notebook_path"], whole(facts["title"]),
                 dump_json(facts), "" if awake else self._stamp(facts["id"]),
             ),
         )  # fmt: skip

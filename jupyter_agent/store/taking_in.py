@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..protocol.content import Session
+from ..protocol.plain import whole
 from .chat_files import import_chat
 from .profile import Profile
 from .transfer import import_session
@@ -23,6 +24,8 @@ def take_in(
 
     Raises ``NotImportable``, ``StoreError``.
     """
+    # A title or a file's name from a terminal may hold bytes that are no text.
+    title, name = (None if title is None else whole(title)), whole(name)
     if "format" not in document and isinstance(document.get("messages"), list):
         return import_chat(sessions_dir, document, title=title or name, profile=profile)
     return import_session(sessions_dir, document, title=title, profile=profile)

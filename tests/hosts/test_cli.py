@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import hashlib
 import json
 import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,56 +16,20 @@ import pytest
 import pytest_asyncio
 
 from jupyter_agent.errors import AgentError
-from jupyter_agent.hosts.cli import doctor as checks
 from jupyter_agent.settings import Settings
 from jupyter_agent.store import snapshots
 from jupyter_agent.store.opening import connect
 from jupyter_agent.store.owning import Server, claim
 from jupyter_agent.store.transfer import import_session
+from tests.hosts.command_line import Done, agent
 from tests.hosts.conftest import SLOWLY
-from tests.hosts.running_server import API, ROOT, Json, RunningServer
+from tests.hosts.running_server import API, Json, RunningServer
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 32
 
 
-@dataclass(frozen=True)
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-async def agent(*arguments: str, stdin: str = "", first: Callable[[], None] | None = None, **variables: str) -> Done:
-    """Run a command; its process does ``first`` before."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("ANTHROPIC", "JUPYTER"))}
-    environment |= {
-        "PYTHONPATH": str(ROOT),
-        "PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS", "error"),
-        "JUPYTER_PLATFORM_DIRS": "1",
-        **variables,
-    }
-
-    def run() -> Done:
-        done = subprocess.run(
-            [sys.executable, "-m", "jupyter_agent.hosts.cli", *arguments],
-            input=stdin.encode(),
-            env=environment,
-            capture_output=True,
-            timeout=60,
-            check=False,
-            preexec_fn=first,
-        )
-        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
-
-    done = await asyncio.to_thread(run)
-    assert "Traceback" not in done.err
-    return done
+def void(_: object) -> None:
+    """Return nothing."""
 
 
 def data_of(server: RunningServer) -> str:
@@ -349,7 +309,10 @@ async def test_the_list_is_built_anew_from_the_sessions_themselves(exported: Jso
 
 async def test_what_is_not_there_is_said_with_what_to_do(server: RunningServer, tmp_path: Path) -> None:
     empty = ("--data-dir", str(tmp_path / "nowhere"))
-    assert (await agent("sessions", "list", *empty)) == Done(0, "", "")
+    sentence = f"There are no sessions in {tmp_path / 'nowhere' / 'sessions'}.\n"
+    assert (await agent("sessions", "list", *empty)) == Done(0, "", sentence)
+    assert (await agent("sessions", "reindex", *empty)) == Done(0, sentence, "")
+    assert not (tmp_path / "nowhere").exists()
     unknown = await agent("sessions", "show", "ses_nobody", *empty)
     assert unknown.code == 1
     assert "jupyter agent sessions list" in unknown.err
@@ -377,6 +340,72 @@ async def test_a_damaged_session_does_not_hide_the_others(exported: Json, tmp_pa
     assert f"{damaged.name}: " in doctor.out
 
 
+async def test_any_title_is_shown_by_any_screen_and_read_by_any_script(exported: Json, tmp_path: Path) -> None:
+    place = ("--data-dir", str(tmp_path))
+    titled = copy.deepcopy(exported)
+    titled["session"]["title"] = "価格 and 🍎"
+    await agent("sessions", "import", "-", *place, stdin=json.dumps(titled))
+    assert "and \\U0001f34e" in (await agent("sessions", "list", *place, PYTHONIOENCODING="ascii")).out
+    listed = (await agent("sessions", "list", "--json", *place, PYTHONIOENCODING="ascii")).json["sessions"]
+    assert listed[0]["title"] == "価格 and 🍎"
+    written = await agent(
+        "sessions", "export", listed[0]["id"], "--format", "markdown", *place, PYTHONIOENCODING="ascii"
+    )
+    assert (written.code, written.err) == (0, "")
+
+
+async def test_half_a_character_in_a_title_hides_no_session(exported: Json, tmp_path: Path) -> None:
+    place = ("--data-dir", str(tmp_path))
+    await agent("sessions", "import", "-", *place, stdin=json.dumps(exported))
+    # As a terminal of another encoding hands it over.
+    raw = os.fsdecode(b"caf\xe9")
+    taken = await agent("sessions", "import", "-", "--title", raw, *place, stdin=json.dumps(exported))
+    assert taken.code == 0, taken.err
+    assert (await agent("sessions", "reindex", "--json", *place)).json == {"sessions": 2}
+    titles = {one["title"] for one in (await agent("sessions", "list", "--json", *place)).json["sessions"]}
+    assert titles == {exported["session"]["title"], "caf\ufffd"}
+
+
+async def test_a_list_that_cannot_be_built_anew_is_left_as_it_was(exported: Json, tmp_path: Path) -> None:
+    place = ("--data-dir", str(tmp_path))
+    await agent("sessions", "import", "-", *place, stdin=json.dumps(exported))
+    with closing(sqlite3.connect(tmp_path / "index.db", isolation_level=None)) as db:
+        db.execute("CREATE TRIGGER full BEFORE INSERT ON sessions BEGIN SELECT RAISE(ABORT, 'no room'); END")
+        done = await agent("sessions", "reindex", *place)
+        assert done.code == 1
+        assert db.execute("SELECT count(*) FROM sessions").fetchone() == (1,)
+
+
+async def test_an_export_in_powershells_encoding_is_read(exported: Json, tmp_path: Path) -> None:
+    file = tmp_path / "export.json"
+    file.write_text(json.dumps(exported), encoding="utf-16")
+    taken = await agent("sessions", "import", str(file), "--json", "--data-dir", str(tmp_path / "data"))
+    assert taken.json["session"]["title"] == exported["session"]["title"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here that is always full")
+@pytest.mark.parametrize("command", [("sessions", "list"), ("sessions", "export", "ses_"), ("doctor",), ("settings",)])
+async def test_an_answer_that_cannot_be_written_is_told_in_one_sentence(
+    exported: Json, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    place = () if command == ("settings",) else ("--data-dir", str(tmp_path))
+    await agent("sessions", "import", "-", "--data-dir", str(tmp_path), stdin=json.dumps(exported))
+    full = os.open("/dev/full", os.O_WRONLY)
+    done = await agent(*command, *place, first=lambda: void(os.dup2(full, 1)))
+    os.close(full)
+    assert done == Done(1, "", "The answer could not be written: No space left on device.\n")
+
+
+async def test_what_is_asked_wrongly_is_told_in_words(exported: Json, tmp_path: Path) -> None:
+    place = ("--data-dir", str(tmp_path))
+    await agent("sessions", "import", "-", *place, stdin=json.dumps(exported))
+    for limit in ("0", "-1", "many", "²"):
+        asked = await agent("sessions", "list", f"--limit={limit}", *place)
+        assert (asked.code, f"{limit!r} is not a number from 1 on" in asked.err) == (2, True)
+    folder = await agent("sessions", "export", "ses_", "-o", str(tmp_path), "--force", *place)
+    assert (folder.code, f"{tmp_path} is a directory." in folder.err) == (1, True)
+
+
 @pytest.mark.parametrize("verb", ["show", "export"])
 @pytest.mark.parametrize("data", ["{", "[]", "null", '{"type": "text"}'])
 async def test_a_damaged_row_is_told_in_one_sentence(exported: Json, tmp_path: Path, verb: str, data: str) -> None:
@@ -397,7 +426,9 @@ async def test_a_session_goes_back_to_a_snapshot_unless_a_server_has_it_open(
     place = ("--data-dir", str(tmp_path))
     taken = (await agent("sessions", "import", "-", "--json", *place, stdin=json.dumps(exported))).json["session"]["id"]
     none = await agent("sessions", "restore", taken, *place)
-    assert (none.code, "no such snapshot" in none.err) == (1, True)
+    assert (none.code, "no snapshots yet" in none.err) == (1, True)
+    none = await agent("sessions", "restore", taken, "--list", *place)
+    assert (none.code, "no snapshots yet" in none.err) == (0, True)
     folder = tmp_path / "sessions" / taken
     db = connect(folder / "session.db")
     snapshots.take(folder, "daily", 1_760_000_000_000, db.conn)
@@ -410,82 +441,12 @@ async def test_a_session_goes_back_to_a_snapshot_unless_a_server_has_it_open(
     refused = await agent("sessions", "restore", taken, *place)
     held.release()
     assert (refused.code, "another Jupyter server" in refused.err) == (1, True)
+    missed = await agent("sessions", "restore", taken, "--at", "1760000000001", *place)
+    assert (missed.code, "no such snapshot" in missed.err) == (1, True)
     back = await agent("sessions", "restore", taken, "--at", "1760000000000", *place)
     assert back.code == 0, back.err
     shown = (await agent("sessions", "show", taken, "--json", *place)).json["messages"]
     assert shown[: len(exported["messages"])] == exported["messages"]
-
-
-# -- doctor ------------------------------------------------------------------------
-
-
-async def test_the_doctor_finds_a_sound_installation_sound(tmp_path: Path) -> None:
-    done = await agent("doctor", "--data-dir", str(tmp_path))
-    assert done.out.startswith("OK  version: jupyter-agent-panel ")
-    assert "OK  model: the demo model" in done.out
-    for name in ("SQLite", "server extension", "front end", "kernel", "data directory", "sessions", "namesake"):
-        assert f"OK  {name}: " in done.out
-    assert done.code == 0
-    report = (await agent("doctor", "--json", "--data-dir", str(tmp_path))).json
-    assert report["ok"] is True
-    assert {"name", "ok", "found", "hint"} == set(report["checks"][0])
-
-
-async def test_the_doctor_says_by_which_road_claude_is_reached_and_shows_no_key(tmp_path: Path) -> None:
-    key, url = "sk-ant-very-secret", "https://me:hush@gateway.example:8443/anthropic?key=hush"
-    done = await agent("doctor", "--data-dir", str(tmp_path), ANTHROPIC_API_KEY=key, ANTHROPIC_BASE_URL=url)
-    assert "by ANTHROPIC_API_KEY, at https://gateway.example:8443/anthropic" in done.out
-    assert key not in done.out + done.err
-    assert "hush" not in done.out + done.err
-
-
-async def test_the_doctor_reads_jupyters_own_configuration(tmp_path: Path) -> None:
-    config = tmp_path / "config"
-    config.mkdir()
-    file = config / "jupyter_server_config.py"
-    file.write_text(
-        f"c.AgentExtension.model = 'claude-of-the-house'\nc.AgentExtension.data_dir = {str(tmp_path / 'there')!r}\n"
-        f"c.AgentExtension.api_key_file = {str(tmp_path / 'key')!r}\n"
-    )
-    missing = await agent("doctor", JUPYTER_CONFIG_DIR=str(config))
-    assert missing.code == 1
-    assert "!!  model: the API key file cannot be read" in missing.out
-    (tmp_path / "key").write_text("sk-secret\n")
-    found = await agent("doctor", JUPYTER_CONFIG_DIR=str(config))
-    assert "OK  model: claude-of-the-house by the key in api_key_file" in found.out
-    assert f"OK  data directory: {tmp_path / 'there'}, on a local disk" in found.out
-    assert "sk-secret" not in found.out
-    file.write_text("c.AgentExtension.model = 1 / 0\n")
-    broken = await agent("doctor", JUPYTER_CONFIG_DIR=str(config))
-    assert broken.code == 1
-    assert "!!  configuration: " in broken.out
-
-
-async def test_the_doctor_names_the_namesake(tmp_path: Path) -> None:
-    info = tmp_path / "jupyter_agent-9.9.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: jupyter-agent\nVersion: 9.9\n")
-    done = await agent("doctor", "--data-dir", str(tmp_path), PYTHONPATH=os.pathsep.join([str(ROOT), str(tmp_path)]))
-    assert done.code == 1
-    assert "!!  namesake: " in done.out
-
-
-async def test_the_doctor_says_when_the_server_would_not_load_us(tmp_path: Path) -> None:
-    config = tmp_path / "config"
-    config.mkdir()
-    disabled = {"ServerApp": {"jpserver_extensions": {"jupyter_agent": False}}}
-    (config / "jupyter_server_config.json").write_text(json.dumps(disabled))
-    done = await agent("doctor", "--data-dir", str(tmp_path), JUPYTER_CONFIG_DIR=str(config))
-    assert done.code == 1
-    assert "!!  server extension: disabled" in done.out
-    assert "jupyter server extension enable jupyter_agent" in done.out
-
-
-def test_a_check_that_breaks_keeps_no_other_from_being_seen(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    found = list(checks.examine(str(tmp_path / "file" / "below")))
-    assert not next(check for check in found if check.name == "data directory").ok
-    assert found[-1].name == "model"
 
 
 async def test_all_that_can_be_configured_is_listed_with_its_default() -> None:

@@ -6,6 +6,7 @@ Each command imports what it needs when it runs, so that ``--help`` is quick.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ _DATA_DIR = "where sessions are kept; default: what Jupyter's configuration says
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0 done, 1 not done, 2 asked wrongly."""
     arguments = parser().parse_args(argv)
+    _take_any_text()
     try:
         run: Run = arguments.run
         code = run(arguments)
@@ -34,11 +36,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error.message}\n{error.hint or ''}".rstrip() + "\n")
         return 1
     except BrokenPipeError:  # `… | head` has seen enough
-        # What is left in the buffer has nowhere to go, and Python would complain of it at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_the_rest()
+        return 1
+    except OSError as error:
+        _drop_the_rest()
+        what = error.filename or "The answer"
+        sys.stderr.write(f"{what} could not be {'used' if error.filename else 'written'}: {error.strerror or error}.\n")
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _take_any_text() -> None:
+    """Let a screen that lacks some letter show its number: Windows' and bare ones lack many."""
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] -- closed by who started us
+        sys.stdout = io.StringIO()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportUnknownMemberType]
+
+
+def _drop_the_rest() -> None:
+    """What is left in the buffer has nowhere to go, and Python would complain of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="jupyter agent", description="A Claude agent that lives in Jupyter.")
     top.add_argument("--version", action="version", version=f"jupyter-agent-panel {__version__}")
     top.set_defaults(run=_help(top))
-    commands = top.add_subparsers(title="commands", metavar="")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
     _add_sessions(commands)
     _verb(commands, "reindex", _REINDEX)
     doctor = commands.add_parser("doctor", help="say what is installed, what is configured, and what is wrong")
@@ -61,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_sessions(commands: Verbs) -> None:
     sessions = commands.add_parser("sessions", help="list, show, export, import, restore sessions")
     sessions.set_defaults(run=_help(sessions))
-    verbs = sessions.add_subparsers(title="commands", metavar="")
+    verbs = sessions.add_subparsers(title="commands", metavar="COMMAND")
 
     listing = _verb(verbs, "list", "list sessions, newest first")
     listing.add_argument("--state", choices=["active", "archived", "all"], default="active")
@@ -131,7 +150,7 @@ def _help(parser: argparse.ArgumentParser) -> Run:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isdecimal() else 0
     if number < 1:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
     return number

@@ -28,6 +28,7 @@ from .config import read_configuration
 
 Json = dict[str, Any]
 _ID_CHARS = 24
+_NO_SNAPSHOTS = "This session has no snapshots yet. The server takes one each day that a session changed."
 
 
 def _sessions_dir(arguments: argparse.Namespace) -> Path:
@@ -81,6 +82,8 @@ def list_sessions(arguments: argparse.Namespace) -> int:
             _print(_line(facts))
         if len(wanted) > len(shown):
             _print(f"… and {len(wanted) - len(shown)} more (--limit)")
+        if not wanted:
+            _remark("No session fits." if found else f"There are no sessions in {_sessions_dir(arguments)}.")
     for line in unreadable:
         sys.stderr.write(f"{line}\n")
     return 1 if unreadable else 0
@@ -112,9 +115,10 @@ def show(arguments: argparse.Namespace) -> int:
 def _markdown(session: Json, messages: list[Json], *, images: bool) -> str:
     """Return the conversation as a document. Raises ``StoreDamaged``."""
     from ...protocol.markdown import as_markdown
+    from ...protocol.plain import whole
 
     try:
-        return as_markdown(session, messages, images=images)
+        return whole(as_markdown(session, messages, images=images))
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise StoreDamaged("The session's database cannot be read.") from error
 
@@ -144,6 +148,8 @@ def _write(path: Path, text: str, *, replace: bool) -> None:
     whole = replace and path.is_file()
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft") if whole else path
     made = False
+    if path.is_dir():
+        raise AgentError(f"{path} is a directory.", code="unwritable", hint="Name a file in it.")
     try:
         with draft.open("w" if replace else "x", encoding="utf-8", newline="\n") as file:
             made = whole or not replace
@@ -180,12 +186,11 @@ def take_in(arguments: argparse.Namespace) -> int:
 
 def _read(name: str) -> Json:
     try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+        written = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        document: Any = json.loads(written)  # by its own encoding: PowerShell's is UTF-16
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not text"
         raise AgentError(f"{name} cannot be read: {why}.", code="unreadable") from None
-    try:
-        document: Any = json.loads(text)
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
@@ -204,8 +209,10 @@ def restore(arguments: argparse.Namespace) -> int:
         return _list_snapshots(folder, found, as_json=arguments.json)
     wanted = found[:1] if arguments.at is None else [one for one in found if one.at == arguments.at]
     if not wanted:
+        if not found:
+            raise AgentError(_NO_SNAPSHOTS, code="no_snapshot")
         hint = f"`jupyter agent sessions restore {folder.name} --list` names them."
-        raise AgentError("This session has no such snapshot.", code="no_snapshot", hint=hint if found else None)
+        raise AgentError("This session has no such snapshot.", code="no_snapshot", hint=hint)
     # Whoever has the session open keeps it: this raises StoreLocked.
     claimed = claim(folder, Server(), profile)
     try:
@@ -225,6 +232,8 @@ def _list_snapshots(folder: Path, found: list[snapshots.Snapshot], *, as_json: b
         listed = [{"at": one.at, "reason": one.reason, "bytes": one.bytes} for one in found]
         _print_json({"session": folder.name, "snapshots": listed})
         return 0
+    if not found:
+        _remark(_NO_SNAPSHOTS)
     for one in found:
         _print(f"{one.at}  {one.when()}  {one.reason:<9}  {one.bytes >> 10} KiB")
     return 0
@@ -246,11 +255,15 @@ def _put_into_the_list(sessions_dir: Path, session_id: str, profile: Profile) ->
 
 def reindex(arguments: argparse.Namespace) -> int:
     """Build the list anew."""
-    count = rebuilt(*_place(arguments))
+    sessions_dir, profile = _place(arguments)
+    # Nothing is made where nothing is: it may be a name that was mistyped.
+    count = rebuilt(sessions_dir, profile) if sessions_dir.parent.exists() else 0
     if arguments.json:
         _print_json({"sessions": count})
+    elif count == 0:
+        _print(f"There are no sessions in {sessions_dir}.")
     else:
-        _print(f"{count} sessions are listed.")
+        _print(f"{count} {'session is' if count == 1 else 'sessions are'} listed.")
     return 0
 
 
@@ -258,8 +271,14 @@ def _print(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
+def _remark(text: str) -> None:
+    """Tell the person, and not the script that reads the answer."""
+    sys.stderr.write(text + "\n")
+
+
 def _print_json(value: Json) -> None:
-    _print(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1))
+    # ASCII: a pipe may have any encoding, and what models write may hold half a character.
+    _print(json.dumps(value, ensure_ascii=True, allow_nan=False, indent=1))
 
 
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
