@@ -27,6 +27,8 @@ class _Reader(JupyterApp):
 class Configured:
     """``settings`` lack the key, which is not read; ``enabled`` is what the configuration says of our extension."""
 
+    given: dict[str, Any]
+    """What the files say of us, as they say it."""
     settings: Settings
     key_file: str | None
     enabled: bool | None
@@ -39,9 +41,12 @@ def read_configuration(data_dir: str | None = None) -> Configured:
     names = [field.name for field in fields(Settings) if field.name not in _NOT_SETTINGS]
     values: dict[str, Any] = {name: ours[name] for name in names if name in ours}
     place = data_dir or ours.get("data_dir") or str(Path(jupyter_data_dir()) / "jupyter_agent")
+    if not isinstance(place, str):
+        raise AgentError(f"c.AgentExtension.data_dir is {place!r}, not a text.", code="bad_config")
     key_file = ours.get("api_key_file")
     extensions: dict[str, Any] = dict(config.get("ServerApp", {}).get("jpserver_extensions", {}))
     return Configured(
+        given=ours,
         settings=Settings(data_dir=Path(place).expanduser(), **values),
         key_file=None if key_file is None else str(key_file),
         enabled=extensions.get("jupyter_agent"),

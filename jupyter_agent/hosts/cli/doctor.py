@@ -1,6 +1,7 @@
 """``jupyter agent doctor``: a line for each thing that has to be right, and a hint where it is not.
 
-It looks and touches nothing: no request to a model, no kernel, no key on the screen.
+It looks and touches nothing: no request to a model, no kernel, no key on the screen. Where an endpoint of one's own
+is configured it knocks there, and leaves without a word.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import platform
 import shutil
+import socket
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +19,8 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from ... import __version__, conflicting_distribution
 from ...agent.choose import can_reach_claude, sends_a_key
@@ -28,6 +32,8 @@ from .config import Configured, read_configuration
 _LABEXTENSION = "jupyter-agent-panel"
 _KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 _LEAST_FREE = 100 << 20
+_KNOCK_S = 3.0
+_PORTS = {"http": 80, "https": 443}
 _STATIC = Path(__file__).parents[2] / "static"
 
 
@@ -73,6 +79,7 @@ def examine(data_dir: str | None) -> Iterator[Check]:
         yield Check(name="configuration", ok=False, found=error.message, hint=error.hint)
         return
     settings = configured.settings
+    yield from _careful("settings", lambda: _settings(configured.given))
     yield from _careful("server extension", lambda: _server_extension(configured))
     yield from _careful("data directory", lambda: _data_dir(settings))
     yield from _careful("sessions", lambda: _sessions(settings))
@@ -182,6 +189,18 @@ def _kernel() -> Check:
     )
 
 
+def _settings(given: dict[str, Any]) -> Check:
+    from .settings import troubles_with
+
+    wrong = troubles_with(given)
+    return Check(
+        name="settings",
+        ok=not wrong,
+        found=f"c.AgentExtension has {', '.join(given)}" if given else "none, so all have their defaults",
+        hint="\n    ".join([*wrong, "`jupyter agent settings` lists what there is."]) if wrong else None,
+    )
+
+
 def _data_dir(settings: Settings) -> Check:
     from ...store.profile import profile_of
 
@@ -223,7 +242,11 @@ def _model(settings: Settings, key_file: str | None) -> Check:
     if settings.demo is True or (settings.demo is None and not reachable):
         hint = None if settings.demo else "Set ANTHROPIC_API_KEY for Claude."
         return Check(name="model", ok=True, found="the demo model: it needs no key and is not Claude", hint=hint)
-    found = f"{settings.model} by {_road(settings, key_file)}"
+    endpoint = settings.base_url or os.environ.get("ANTHROPIC_BASE_URL")
+    found = f"{settings.model} by {_road(settings, key_file)}{f', at {_without_secrets(endpoint)}' if endpoint else ''}"
+    if endpoint and (trouble := _trouble_reaching(endpoint)) is not None:
+        hint = "Start it, or check c.AgentExtension.base_url and ANTHROPIC_BASE_URL."
+        return Check(name="model", ok=False, found=f"{found}, which {trouble}", hint=hint)
     return Check(
         name="model",
         ok=reachable,
@@ -241,7 +264,7 @@ def _trouble_with(key_file: str) -> str | None:
 
 
 def _road(settings: Settings, key_file: str | None) -> str:
-    """Say which key and which endpoint, by name only."""
+    """Say which key, by name only."""
     named = [name for name in _KEYS if os.environ.get(name)]
     if key_file is not None:
         who = "the key in api_key_file"
@@ -253,13 +276,28 @@ def _road(settings: Settings, key_file: str | None) -> str:
         who = "a profile, or an endpoint that asks for no key"
     else:
         who = "no key"
-    endpoint = settings.base_url or os.environ.get("ANTHROPIC_BASE_URL")
-    return f"{who}, at {_without_secrets(endpoint)}" if endpoint else who
+    return who
 
 
 def _without_secrets(url: str) -> str:
-    from urllib.parse import urlsplit
-
     parts = urlsplit(url)
-    place = parts.hostname or "an endpoint that is no URL"
-    return f"{parts.scheme}://{place}{':' + str(parts.port) if parts.port else ''}{parts.path}"
+    place = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{place}{parts.path}" if place else "something"
+
+
+def _trouble_reaching(url: str) -> str | None:
+    """Tell why nobody can be there. Past a proxy nobody can be heard from here."""
+    parts = urlsplit(url)
+    try:
+        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        host, port = "", 0
+    if not host:
+        return "is no address of the form https://…"
+    if parts.scheme in getproxies() and not proxy_bypass(host):
+        return None
+    try:
+        socket.create_connection((host, port), timeout=_KNOCK_S).close()
+    except (OSError, UnicodeError) as error:
+        return f"does not answer: {getattr(error, 'strerror', None) or error}"
+    return None
