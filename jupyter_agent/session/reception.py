@@ -139,7 +139,7 @@ class Reception:
             while room.waiting:
                 actor = await self._host.get(room.session_id)
                 # It may have been put away again, to be put back say, before its waking was known here.
-                while room.waiting and room.actor is actor:
+                while room.waiting and self._host.awake(room.session_id) is actor:
                     self._deliver(actor, *room.waiting.popleft())
             return
         except AgentError as error:
