@@ -30,8 +30,9 @@ def inserting(name: str) -> ToolUse:
 
 
 async def test_who_joins_while_words_flow_hears_the_story_first_and_each_word_once(road: Road, script: Script) -> None:
-    told = words(60)
-    word = script([Reply(Text(Pace(15), told))])
+    told, all_are_here = words(60), Gate()
+    # Words flow while views join. Should joining take longer than they do, the last ones wait for it.
+    word = script([Reply(Text(Pace(15), told[:350], all_are_here, told[350:]))])
     async with road.session() as session_id, road.view(session_id) as first, AsyncExitStack() as stack:
         await first.open()
         await first.say(f"say much {word}")
@@ -40,6 +41,7 @@ async def test_who_joins_while_words_flow_hears_the_story_first_and_each_word_on
             await first.event(lambda e, count=count: e["type"] == "part.delta" and len(first.text.split()) >= count)
             late.append(await stack.enter_async_context(road.view(session_id)))
             await late[-1].open()
+        all_are_here.open()
         await first.event("turn.ended", outcome="completed")
         for view in late:
             await view.event("turn.ended", outcome="completed")
