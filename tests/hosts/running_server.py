@@ -336,15 +336,16 @@ class Page:
 
     async def ready(self) -> None:
         """Wait for the kernel, and take a subshell for comms as JupyterLab does, where the kernel has any."""
+        asked: set[str] = set()
         for _ in range(40):
             # What a kernel says while it starts may be missed, so it is asked until it is heard.
+            asked.add(self.send("shell", "kernel_info_request", {}))
             with contextlib.suppress(TimeoutError):
-                asked = self.send("shell", "kernel_info_request", {})
-                await self.idle(asked, within=1.5)
+                answered = await self.idle(*asked, within=1.5)
                 break
         else:
             raise AssertionError("the kernel does not answer")
-        info = await self.reply("kernel_info_reply", asked)
+        info = await self.reply("kernel_info_reply", answered)
         self.subshell = None
         if "kernel subshells" in info.get("supported_features", []):
             made = await self.reply("create_subshell_reply", self.send("control", "create_subshell_request", {}))
@@ -389,16 +390,17 @@ class Page:
         }
         return self.send("shell", "execute_request", content, cellId=cell_id)
 
-    async def idle(self, msg_id: str, within: float = BOUND_S) -> None:
-        """Wait until the kernel is done with a request."""
-        await self.channel.wait_for(
+    async def idle(self, *msg_ids: str, within: float = BOUND_S) -> str:
+        """Wait until the kernel is done with a request, or one of several; return which."""
+        said = await self.channel.wait_for(
             lambda m: (
                 m["msg_type"] == "status"
                 and m["content"]["execution_state"] == "idle"
-                and m["parent_header"].get("msg_id") == msg_id
+                and m["parent_header"].get("msg_id") in msg_ids
             ),
             within=within,
         )
+        return said["parent_header"]["msg_id"]
 
     async def running(self, msg_id: str) -> None:
         """Wait until a cell runs."""
