@@ -357,7 +357,8 @@ class SessionHost:
                 if room.looking_out is None or room.looking_out.done():
                     room.looking_out = self._spawn(let_go_if_asked(room, actor))
                 if actor.idle and loop.time() - actor.used_at >= self.settings.idle_s:
-                    await self._put_to_sleep(room, actor)
+                    # Not a part of this task: whoever ends it, at the server's end, waits for what falls asleep.
+                    await asyncio.shield(self._spawn(self._put_to_sleep(room, actor)))
 
     async def put_to_sleep(self, session_id: str) -> None:
         """Let a session that has nothing to do sleep now, not when it has been idle for a while."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,21 @@ async def test_a_server_that_ends_while_a_session_is_about_to_wake_leaves_nobody
     with pytest.raises(SessionFailed):
         await waking
     assert host.awake(session.id) is None
+
+
+async def test_a_server_that_ends_while_a_session_falls_asleep_waits_until_it_sleeps(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    slow = threading.Event()
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create()
+        actor = await host.get(session.id)
+        reading = asyncio.create_task(actor.journal.read(lambda _: slow.wait(10)))
+        while host.awake(session.id) is not None:
+            await asyncio.sleep(0)
+        asyncio.get_running_loop().call_later(0.2, slow.set)
+    assert await reading, "the server was gone before the session's database was closed"
+    assert not (tmp_path / "data" / "sessions" / session.id / "session.db-wal").exists()
 
 
 @pytest.mark.parametrize("road", ["panel", "rest"])
