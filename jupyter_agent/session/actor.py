@@ -56,6 +56,7 @@ from .state import State
 
 log = logging.getLogger(__name__)
 
+INTERNAL = "Something went wrong inside the agent; the server's log says what."
 PLAIN_JOURNAL = Error(
     code="plain_journal",
     message="The disk of the data directory takes no write-ahead log: sessions are stored safely, but slowly.",
@@ -302,10 +303,7 @@ class SessionActor:
             await self._catch_breath()
             rest = await run_turn(ledger, services.model, services.toolbox, max_steps=services.settings.max_steps)
         except asyncio.CancelledError:
-            if not self.stopping:
-                self._turn_task = None
-                raise  # The server goes; the ledger says where to go on.
-            rest = Ended(outcome="stopped")
+            rest = self._cut_short()
         except SessionFailed:
             self._turn_task = None
             return  # The journal broke and has told everybody.
@@ -314,8 +312,7 @@ class SessionActor:
             rest = Ended(outcome="failed", error=fault)
         except Exception:
             log.exception("The turn of session %s failed", self.id)
-            fault = ModelError("Something went wrong inside the agent; the server's log says what.", code="internal")
-            rest = Ended(outcome="failed", error=fault)
+            rest = Ended(outcome="failed", error=ModelError(INTERNAL, code="internal"))
         self._turn_task = None
         self.used_at = asyncio.get_running_loop().time()
         match rest:
@@ -323,6 +320,18 @@ class SessionActor:
                 self._await_or_go_on()
             case Ended(outcome=outcome, error=error):
                 self.end_turn(outcome, error=error)
+
+    def _cut_short(self) -> Ended:
+        """Return how a turn ends whose task was cancelled; raise on where it ends with its server."""
+        if self.stopping:
+            return Ended(outcome="stopped")
+        task = asyncio.current_task()
+        if self.leaving or task is None or task.cancelling():
+            self._turn_task = None
+            raise asyncio.CancelledError  # The ledger says where to go on.
+        # Something that it waited for was given up: nobody told the turn to end, and nobody would take it up.
+        log.error("What the turn of session %s waited for was given up", self.id)
+        return Ended(outcome="failed", error=ModelError(INTERNAL, code="internal"))
 
     async def _catch_breath(self) -> None:
         """Give pages time to come back, and whatever stopped the server time to pass."""

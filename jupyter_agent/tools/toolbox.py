@@ -13,6 +13,7 @@ before anything stores, shows or sends it.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 from collections.abc import Callable, Sequence
@@ -116,7 +117,9 @@ class Toolbox:
             display = await tool.preview(params, context)
         except ToolError:
             raise
-        except Exception:
+        except (Exception, asyncio.CancelledError) as error:
+            if _is_told_to_stop(error):
+                raise
             log.exception("the preview of %s failed", name)
             display = [DisplayText(text=f"{name}: what it will do could not be shown.")]
         return cast("list[Display]", self._clean(display))
@@ -140,7 +143,9 @@ class Toolbox:
         except ToolError as error:
             text = f"{error.message} {error.hint}" if error.hint else error.message
             return text_outcome(text, is_error=True)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if _is_told_to_stop(error):
+                raise
             log.exception("%s failed", name)
             return text_outcome(
                 f"{name} failed inside ({type(error).__name__}). It may or may not have had an effect: "
@@ -161,6 +166,12 @@ class Toolbox:
     def _clean(self, value: Any) -> Any:
         secrets = [secret for secret in self._secrets() if len(secret) >= SHORTEST_SECRET]
         return _redact(value, sorted(secrets, key=len, reverse=True))
+
+
+def _is_told_to_stop(error: BaseException) -> bool:
+    """Tell whether the call itself is to end, and not only something that it waited for was given up."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)
 
 
 def _fault(fault: dict[str, Any]) -> str:

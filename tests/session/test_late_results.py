@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from jupyter_agent.agent.claude import ClaudeModel
-from jupyter_agent.notebook.ports import Cell
+from jupyter_agent.agent.model import ModelEvent, ModelRequest
+from jupyter_agent.notebook.ports import Cell, Notebook
 from jupyter_agent.session.host import SessionHost
 from jupyter_agent.settings import Settings
 from jupyter_agent.tools.toolbox import Toolbox
@@ -41,12 +42,52 @@ class Stubborn(DiskWorkspace):
         return await super().insert(path, **wish)
 
 
+async def given_up() -> Any:
+    """What a library does that cancels its own request, when its line breaks say."""
+    request: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    request.cancel()
+    return await request
+
+
+class Torn(DiskWorkspace):
+    """A drive over a network whose line breaks while it writes."""
+
+    async def insert(self, path: str, **wish: Any) -> Cell:
+        return await given_up()
+
+
+class TornSooner(DiskWorkspace):
+    """One whose line breaks while it reads."""
+
+    async def read(self, path: str) -> Notebook:
+        return await given_up()
+
+
+class TornModel(ClaudeModel):
+    """A model whose line breaks in a way that its client lets through."""
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        async for event in super().stream(request):
+            yield event
+            await given_up()
+
+
 @asynccontextmanager
 async def stubborn(server: ModelServer, folder: Path) -> AsyncGenerator[tuple[SessionHost, Stubborn]]:
     """A host over such a disk; nobody is asked before a cell is inserted."""
+    async with over(Stubborn, server, folder) as (host, disk):
+        assert isinstance(disk, Stubborn)
+        yield host, disk
+
+
+@asynccontextmanager
+async def over(
+    kind: type[DiskWorkspace], server: ModelServer, folder: Path, claude: type[ClaudeModel] = ClaudeModel
+) -> AsyncGenerator[tuple[SessionHost, DiskWorkspace]]:
+    """A host over a disk of this kind; nobody is asked before a cell is inserted."""
     write_notebook(folder, "a.ipynb")
     settings = Settings(data_dir=folder / "data", base_url=server.url, api_key=server.key, auto_title=False)
-    model, workspace = ClaudeModel(settings), Stubborn(folder, settings)
+    model, workspace = claude(settings), kind(folder, settings)
     host = SessionHost(settings, workspace=workspace, model=model, toolbox=Toolbox(settings))
     await host.rules.add("me", "insert_cell", "a.ipynb")
     yield host, workspace
@@ -80,3 +121,42 @@ async def test_a_result_that_comes_after_the_stop_asks_the_model_nothing_more(
             await view.event("turn.ended", outcome="completed")
             view.same_story_as(await view.subscribe())
     assert model_server.refusals == []
+
+
+async def test_a_drive_that_gives_its_request_up_fails_the_call_and_not_the_turn(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    model_server.script([Reply(INSERT), "It did not work."])
+    async with over(Torn, model_server, tmp_path) as (host, _):
+        session = await host.create(notebook_path="a.ipynb")
+        async with viewing(host, session.id) as view:
+            await view.say("insert it")
+            await view.event("turn.ended", outcome="completed")
+            (call,) = view.tools
+            assert (call["state"], call["reason"]) == ("output-error", None)
+            assert "look before you try again" in call["error"]
+
+
+async def test_a_drive_that_gives_its_request_up_while_it_is_looked_at_bars_no_question(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    edit = ToolUse("edit_cell", {"cell_id": "first", "base_hash": "0" * 64, "source": "y"})
+    model_server.script([Reply(edit), "As you wish."])
+    async with over(TornSooner, model_server, tmp_path) as (host, _):
+        session = await host.create(notebook_path="a.ipynb")
+        async with viewing(host, session.id) as view:
+            await view.say("edit it")
+            asked = (await view.event("approval.requested"))["d"]["approval"]
+            await view.ask("approval.answer", id=asked["id"], rev=asked["rev"], decision="deny")
+            await view.event("turn.ended", outcome="completed")
+
+
+async def test_a_model_whose_line_was_given_up_ends_the_turn(model_server: ModelServer, tmp_path: Path) -> None:
+    model_server.script(["Lost.", "Lost."])
+    async with over(DiskWorkspace, model_server, tmp_path, TornModel) as (host, _):
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await view.say("go")
+            ended = await view.event("turn.ended", outcome="failed")
+            assert ended["d"]["error"]["code"] == "internal"
+            view.same_story_as(await view.subscribe())
