@@ -125,6 +125,36 @@ async def test_a_cursor_that_is_far_behind_gets_a_snapshot(
             assert (await view.subscribe(since={"ep": view.ep, "seq": end - 1}))["seq"] == end
 
 
+@pytest.mark.parametrize("seq", [-1, -(1 << 70), "next", 1 << 70, 0], ids=str)
+async def test_a_cursor_that_the_log_cannot_serve_gets_a_snapshot(
+    model_server: ModelServer, tmp_path: Path, seq: Any
+) -> None:
+    model_server.script([Reply(Text("One."))])
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await view.say("hello")
+            end = (await view.event("turn.ended"))["seq"]
+            actor = await host.get(session.id)
+            await actor.journal.read(lambda store: store.tidy(1 << 62))  # Only the newest event is left.
+            told = await view.subscribe(since={"ep": view.ep, "seq": end + 1 if seq == "next" else seq})
+            assert told["type"] == "snapshot"
+            assert (await view.subscribe(since={"ep": view.ep, "seq": end}))["type"] == "caught_up"
+            assert (await view.subscribe(since={"ep": view.ep, "seq": end - 1}))["seq"] == end
+
+
+@pytest.mark.parametrize("seq", [0.5, None, [], {}, "one"], ids=str)
+async def test_a_cursor_that_is_no_number_is_malformed_and_changes_nothing(
+    model_server: ModelServer, tmp_path: Path, seq: Any
+) -> None:
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            view.send("subscribe", since={"ep": view.ep, "seq": seq})
+            await view.event("error", code="malformed")
+            view.same_story_as(await view.subscribe())
+
+
 async def test_each_road_hears_how_far_the_session_is_in_its_own_rhythm(
     model_server: ModelServer, tmp_path: Path
 ) -> None:
