@@ -39,7 +39,7 @@ from ..store.profile import Profile, profile_of
 from ..store.rules import RuleBook
 from ..store.snapshots import Snapshot, listed
 from ..tools.toolbox import Toolbox
-from . import jobs, looking, safekeeping
+from . import jobs, looking, recovery, safekeeping
 from .actor import SessionActor
 from .alarms import Alarms
 from .clock import Clock, WallClock
@@ -354,6 +354,7 @@ class SessionHost:
                 if actor is None:
                     self.leave(room)
                     continue
+                recovery.keep_seen(actor)
                 if room.looking_out is None or room.looking_out.done():
                     room.looking_out = self._spawn(let_go_if_asked(room, actor))
                 if actor.idle and loop.time() - actor.used_at >= self.settings.idle_s:

@@ -127,6 +127,15 @@ def put_down(actor: SessionActor) -> None:
         actor.journal.record(writes=[PutMeta(key="put_down", value=turn.id)])
 
 
+def keep_seen(actor: SessionActor) -> None:
+    """Note from time to time that the user looks on: one answer, or one cell, may take longer than the window is."""
+    turn, often_s = actor.state.turn, actor.services.settings.recovery_window_s / 15
+    if turn is None or turn.status not in ("running", "recovering") or not 0 < often_s <= _ago_s(actor.state.seen_at):
+        return
+    if writes := actor.seen():
+        actor.journal.record(writes=writes)
+
+
 # -- whether -----------------------------------------------------------------------------
 
 

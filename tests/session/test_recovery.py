@@ -446,6 +446,24 @@ async def test_text_that_broke_off_long_ago_is_not_gone_on_with_unasked(
         assert view.text == "Half "
 
 
+async def test_who_looks_on_without_a_word_is_there_all_the_same(model_server: ModelServer, tmp_path: Path) -> None:
+    gate = Gate()
+    model_server.script([Reply(gate, Text("Lost.")), "Here."])
+    async with dying(model_server, tmp_path, recovery_window_s=0.5) as (_view, die, session):
+        await gate.until_reached()
+        with sqlite3.connect(tmp_path / "alive" / "data" / "sessions" / session / "session.db") as db:
+            said_at = db.execute("SELECT max(created_at) FROM commands").fetchone()[0]
+            seen_at = "SELECT max(value) FROM meta WHERE key='seen_at'"
+            await until(lambda: int(db.execute(seen_at).fetchone()[0] or 0) > said_at)
+        db.close()
+        die()
+        gate.open()
+    async with database(tmp_path, session) as db:
+        db.execute("UPDATE commands SET created_at = created_at - 3600000")
+    async with reborn(model_server, tmp_path, session) as view:
+        assert (await ended(view))["outcome"] == "completed"
+
+
 async def test_a_question_that_waits_has_no_budget(model_server: ModelServer, tmp_path: Path) -> None:
     model_server.script([Reply(ToolUse("insert_cell", INSERT)), "Done."])
     async with dying(model_server, tmp_path) as (view, die, session):
