@@ -45,6 +45,7 @@ from tests.roads import write_notebook
 from tests.stranger import Stranger
 
 T = TypeVar("T")
+WHENS = ["queue", "reject", "steer"]
 Json = dict[str, Any]
 
 
@@ -89,6 +90,7 @@ class AnyOrder(RuleBasedStateMachine):
     """One session, up to a handful of views."""
 
     views = Bundle("views")
+    away = Bundle("away")
     host: SessionHost
     model: ClaudeModel
     workspace: DiskWorkspace
@@ -103,6 +105,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.model_server.default = improvise
         self.model_server.__enter__()
         self.alive: list[tuple[Stranger, Connection]] = []
+        self.cut_off: list[Stranger] = []
         self.lives = 0
         self.sent: list[str] = []
 
@@ -134,6 +137,7 @@ class AnyOrder(RuleBasedStateMachine):
             idle_s=0.01,
             max_steps=4,
             max_cuts=1,
+            recovery_backoff_s=0.01,
             auto_title=False,
         )
         self.model = ClaudeModel(chosen)
@@ -160,22 +164,53 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(view=consumes(views))
     def leave(self, view: Stranger) -> None:
         """A view goes."""
+        self._disconnect(view)
+
+    def _disconnect(self, view: Stranger) -> None:
         for stranger, connection in self.alive:
             if stranger is view:
                 connection.close()
         self.alive = [(stranger, connection) for stranger, connection in self.alive if stranger is not view]
 
+    @rule(target=away, view=consumes(views), asks=st.booleans())
+    def lose_the_line(self, view: Stranger, *, asks: bool) -> Stranger:
+        """A view's line breaks, maybe while it is told what it missed."""
+
+        async def lose() -> None:
+            if asks:
+                view.send("subscribe", since={"ep": view.ep, "seq": view.seq}, page=25)
+            self._disconnect(view)
+
+        self.run(lose())
+        self.cut_off.append(view)
+        return view
+
+    @rule(target=views, view=consumes(away))
+    def have_the_line_again(self, view: Stranger) -> Stranger:
+        """The view comes back and asks for what it missed, however much that is by now."""
+        self._reconnect(view)
+        return view
+
+    def _reconnect(self, view: Stranger) -> None:
+        self.cut_off.remove(view)
+        self._connect(view)
+        self._catch_up(view)
+
     @rule(view=views)
     def come_back(self, view: Stranger) -> None:
         """A view asks for what it missed, which is nothing."""
+        self._catch_up(view)
+
+    def _catch_up(self, view: Stranger) -> None:
         assert view.ep is not None
         self.run(view.subscribe(since={"ep": view.ep, "seq": view.seq}))
 
-    @rule(view=views, text=st.text(max_size=8), when=st.sampled_from(["queue", "reject"]))
-    def say(self, view: Stranger, text: str, when: str) -> None:
-        """Send something; acknowledged means it will be there."""
+    @rule(view=views, text=st.text(max_size=8), when=st.sampled_from(WHENS), instead=st.booleans())
+    def say(self, view: Stranger, text: str, when: str, *, instead: bool) -> None:
+        """Send something, maybe instead of an answer; acknowledged means it will be there."""
         message_id = f"msg_{uuid.uuid4().hex}"
         body: Json = {"id": message_id, "parts": [{"type": "text", "text": text}], "when_busy": when}
+        body["deny_pending"] = instead
         ack = self.run(view.ask("message.send", **body))
         if ack["status"] == "accepted":
             self.sent.append(message_id)
@@ -194,14 +229,18 @@ class AnyOrder(RuleBasedStateMachine):
         else:
             assert ack["error"]["code"] == "not_running"
 
-    @rule(view=views, decision=st.sampled_from(["allow", "deny"]), scope=st.sampled_from(["once", "session"]))
-    def answer(self, view: Stranger, decision: str, scope: str) -> None:
+    @rule(
+        view=views,
+        decision=st.sampled_from(["allow", "deny"]),
+        scope=st.sampled_from(["once", "session", "always"]),
+        reason=st.sampled_from([None, "Not now."]),
+    )
+    def answer(self, view: Stranger, decision: str, scope: str, reason: str | None) -> None:
         """Answer the first question this view sees."""
         if view.view["approvals"]:
             asked = view.view["approvals"][0]
-            ack = self.run(
-                view.ask("approval.answer", id=asked["id"], rev=asked["rev"], decision=decision, scope=scope)
-            )
+            answer: Json = {"decision": decision, "scope": scope, "reason": reason}
+            ack = self.run(view.ask("approval.answer", id=asked["id"], rev=asked["rev"], **answer))
             assert ack["status"] == "accepted" or ack["error"]["code"] in {"not_open", "scope"}
 
     @rule(view=views, mode=st.sampled_from(["plan", "build"]))
@@ -209,14 +248,17 @@ class AnyOrder(RuleBasedStateMachine):
         """Change the mode."""
         assert self.run(view.ask("session.set", mode=mode))["status"] == "accepted"
 
-    @rule(view=views, what=st.sampled_from(["resume", "remove", "send_now"]))
+    @rule(view=views, what=st.sampled_from(["resume", "remove", "send_now", "edit", "reorder"]))
     def queue(self, view: Stranger, what: str) -> None:
         """Do something with what waits."""
         if what == "resume":
             self.run(view.ask("queue.resume"))
         elif view.view["queue"]:
-            item = view.view["queue"][-1]
-            ack = self.run(view.ask(f"queue.{what}", id=item["id"], rev=item["rev"]))
+            item, first = view.view["queue"][-1], view.view["queue"][0]
+            more: dict[str, Json] = {
+                "edit": {"parts": [{"type": "text", "text": "Or rather this."}]}, "reorder": {"before": first["id"]},
+            }  # fmt: skip
+            ack = self.run(view.ask(f"queue.{what}", id=item["id"], rev=item["rev"], **more.get(what, {})))
             if what == "remove" and ack["status"] == "accepted":
                 self.sent = [m for m in self.sent if m != item["message_id"]]
 
@@ -288,7 +330,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.run(self._instants(turns_of_the_loop))
         self._die()
         for stranger, _ in self.alive:
-            self.run(stranger.subscribe(since={"ep": stranger.ep, "seq": stranger.seq}))
+            self._catch_up(stranger)
 
     @rule(view=views, turns_of_the_loop=st.integers(0, 30))
     def say_into_a_crash(self, view: Stranger, turns_of_the_loop: int) -> None:
@@ -303,7 +345,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.run(say())
         self._die()
         for stranger, _ in self.alive:
-            self.run(stranger.subscribe(since={"ep": stranger.ep, "seq": stranger.seq}))
+            self._catch_up(stranger)
         ack = self.run(view.ask("message.send", cmd_id=cmd_id, **body))
         assert ack["status"] == "accepted" or ack["original"] == "accepted", ack
         self.sent.append(body["id"])
@@ -347,6 +389,8 @@ class AnyOrder(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Let all come to rest, then compare the stories."""
         try:
+            for view in list(self.cut_off):
+                self._reconnect(view)
             self.run(self._compare())
             assert self.model_server.refusals == []
         finally:
