@@ -59,11 +59,6 @@ _UNFINISHED = "unfinished"
 """The alarm for what ought to be woken, and could not be."""
 
 
-def closing() -> SessionFailed:
-    """Return what is said to whoever comes when the server ends."""
-    return SessionFailed("The server is shutting down.", code="closing")
-
-
 class SessionHost:
     """See the module. All methods belong to one event loop."""
 
@@ -212,7 +207,7 @@ class SessionHost:
         """Return the session's actor, waking it once however many ask. Raises ``SessionError``, ``StoreError``."""
         self.library.folder_of(session_id)
         if self._closing:
-            raise closing()
+            raise _shutting_down()
         room = self.room(session_id)
         if room.actor is not None:
             return room.actor
@@ -249,7 +244,7 @@ class SessionHost:
         try:
             async with room.lock, asyncio.timeout(self.settings.activate_timeout_s):
                 if self._closing:  # It began to, while we waited: nobody would put the session to sleep any more.
-                    raise closing()
+                    raise _shutting_down()
                 folder = self.library.folder_of(room.session_id)
                 mended = room.suspect and await self._mend(room, folder)
                 try:
@@ -410,3 +405,7 @@ class SessionHost:
         error = task.exception()
         if error is not None and not isinstance(error, AgentError):
             log.error("A task of the session host failed", exc_info=error)
+
+
+def _shutting_down() -> SessionFailed:
+    return SessionFailed("The server is shutting down.", code="closing")
