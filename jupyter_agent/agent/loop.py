@@ -65,7 +65,7 @@ async def run_turn(ledger: Ledger, model: Model, toolbox: Toolbox, *, max_steps:
                 return Awaiting()
             # What steers the last step nobody would answer here: it starts the next turn.
             await ledger.answer(steered=ledger.step < max_steps)
-        if ledger.stop_reason is not None and not _goes_on(ledger):
+        if ledger.stop_reason is not None and not goes_on(ledger.stop_reason, ledger.calls):
             return _rest_after(ledger)
         if ledger.step >= max_steps:
             return Ended(outcome="step_limit")
@@ -74,8 +74,9 @@ async def run_turn(ledger: Ledger, model: Model, toolbox: Toolbox, *, max_steps:
             return Ended(outcome="failed", error=failure)
 
 
-def _goes_on(ledger: Ledger) -> bool:
-    return ledger.stop_reason == "pause_turn" or (ledger.stop_reason in RUN_NEXT and bool(ledger.calls))
+def goes_on(stop_reason: str, calls: Sequence[Call]) -> bool:
+    """Tell whether a turn asks the model again after a complete step."""
+    return stop_reason == "pause_turn" or (stop_reason in RUN_NEXT and bool(calls))
 
 
 def _rest_after(ledger: Ledger) -> Ended:

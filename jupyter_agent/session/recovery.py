@@ -8,6 +8,7 @@ awaiting the user                          still waits; exempt from every budget
 no answer yet, or nothing but thinking     the step is asked again
 text, no complete call                     the text is kept, in the history too; the model goes on behind it
 a complete call, but no end of the answer  the step is superseded (none of its calls ran) and asked again
+answer complete, and it calls nothing      the turn ends ``completed``, whatever the settings and the budgets say
 answer complete, calls not begun           they run now: their intent was never written
 a call had begun, it only looks            it runs again, ``max_reruns`` times
 a call had begun, it may change something  it ended in an unknown way; model and user are told, it never reruns
@@ -17,7 +18,7 @@ The three middle rows mend the newest step; then the turn goes on, or it ends
 ``interrupted`` with everything kept, and the user may say *Continue*. Which of
 the two is the ``recovery`` setting's to say.
 
-Every row but the first two has budgets, all of them on disk, so that no chain
+Every row but the first two and that of a complete answer has budgets, all of them on disk, so that no chain
 of crashes can wear them out unseen. Spent, they end the turn ``failed``::
 
     max_interruptions   deaths of the server during this turn (``turns.interrupted``). An orderly end is none:
@@ -52,6 +53,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from ..agent import loop
 from ..agent.repair import GO_ON
 from ..errors import CommandRejected, ModelError
 from ..protocol.commands import TurnContinue
@@ -99,6 +101,9 @@ def take_up(actor: SessionActor) -> None:
 def _recover(actor: SessionActor) -> None:
     state = actor.state
     assert state.turn is not None
+    if state.stop_reason is not None and not loop.goes_on(state.stop_reason, state.calls):
+        actor.journal.record(then=actor.run_when_stored)  # It only has to end, which asks nobody and costs nothing.
+        return
     # Text that is in the history already was counted by whoever put it there.
     cut = state.step_is_open and state.spoken_step < state.turn.step and _found(actor) == "text"
     state.interrupted += 0 if state.put_down == state.turn.id else 1

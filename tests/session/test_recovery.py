@@ -288,6 +288,27 @@ async def test_where_it_may_not_go_on_by_itself_everything_stays_and_the_user_co
     assert model_server.refusals == []
 
 
+@pytest.mark.parametrize("settings", [{"recovery": "never"}, {"recovery_window_s": 0.0}, {"max_interruptions": 0}])
+async def test_an_answer_that_was_complete_is_so_whatever_the_settings_say(
+    model_server: ModelServer, tmp_path: Path, settings: Json
+) -> None:
+    model_server.script(["All of it.", "And more."])
+    async with dying(model_server, tmp_path) as (view, die, session):
+
+        def die_between() -> None:
+            # The answer is on disk, and the end of its turn is not.
+            if view.events[-1]["type"] == "step.ended":
+                view.heard = lambda: None
+                die()
+
+        view.heard = die_between
+        await view.event("turn.ended")
+    async with reborn(model_server, tmp_path, session, **settings) as view:
+        assert (await ended(view))["outcome"] == "completed"
+        assert view.text == "All of it."
+    assert len(model_server.requests) == 1
+
+
 async def test_only_the_last_turn_can_be_continued_and_not_once_it_is_complete(
     model_server: ModelServer, tmp_path: Path
 ) -> None:
