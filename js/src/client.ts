@@ -52,7 +52,7 @@ const READ_ONLY: ReadonlySet<string> = new Set(["open_elsewhere", "store_too_new
 /** What the user should know once, and can do without. */
 const WARNINGS: ReadonlySet<string> = new Set(["plain_journal"]);
 /** How an answer differs from a plain one. */
-export type AnswerOptions = Partial<Pick<ApprovalAnswer, "scope" | "reason" | "edited_input">>;
+export type AnswerOptions = Partial<Pick<ApprovalAnswer, "scope" | "reason" | "edited_input" | "pattern">>;
 
 export class AgentClient {
   readonly view: ReadonlySignal<View>;

@@ -1287,6 +1287,8 @@ export interface ApprovalAnswerCommand {
  * Allow or deny a call; a denial's ``reason`` is read by the model.
  *
  * ``edited_input`` replaces the call's whole input. ``input_hash``, if given, names the input that was looked at.
+ * ``pattern``, with the scope ``always``: the notebooks that it holds in, as a glob that this one's path fits (``*``
+ * is any text, with folders in it); without it, this one alone.
  */
 export interface ApprovalAnswer {
   id: string;
@@ -1296,6 +1298,7 @@ export interface ApprovalAnswer {
   edited_input?: unknown;
   input_hash?: string | null;
   reason?: string | null;
+  pattern?: string | null;
 }
 export interface SessionSetCommand {
   v: 1;

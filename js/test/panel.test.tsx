@@ -340,6 +340,39 @@ describe("approvals", () => {
     expect(road.posted.at(-1)).toMatchObject({ d: { decision: "allow", scope: "always", input_hash: "abc" } });
   });
 
+  test("a change can be allowed for good in the notebook's folder, code cannot", async () => {
+    const told = (path: string, effect: "write" | "execute") => (recorder: Recorder) => {
+      const tool = aTool("prt_c", 0, "edit_cell", { state: "approval-requested", effect, input: { path } });
+      const welcome = recorder.transient("welcome", {
+        protocol: 1,
+        server: "jupyter-agent-panel/0.1.0",
+        features: ["rule_patterns"],
+        limits: { frame_bytes: 1 << 20, page: 25, attachment_bytes: 20 << 20 },
+        user: "me",
+      });
+      const message = aMessage("msg_b", "assistant", [tool], { turn_id: "trn_2", status: "streaming" });
+      const approvals = [{ ...APPROVAL, scopes: ["once", "always"] as Scope[], input_hash: "abc", preview: [] }];
+      return [welcome, ...opening(recorder, [message], { turn: aTurn({ status: "awaiting" }), approvals })];
+    };
+    const { root, road } = await show(told("work/[1]/a.ipynb", "write"));
+    named(root, "More choices")?.click();
+    await painted();
+    named(root, "Always allow in this folder")?.click();
+    expect(road.posted.at(-1)).toMatchObject({ d: { scope: "always", pattern: "work/[[]1]/*", input_hash: "abc" } });
+    for (const [path, effect] of [
+      ["a.ipynb", "write"],
+      ["work/a.ipynb", "execute"],
+    ] as const) {
+      panel?.dispose();
+      document.body.replaceChildren();
+      const other = await show(told(path, effect));
+      named(other.root, "More choices")?.click();
+      await painted();
+      expect(named(other.root, "Always allow in this notebook")).toBeDefined();
+      expect(named(other.root, "Always allow in this folder")).toBeUndefined();
+    }
+  });
+
   test("a comm is not offered what only a page may allow", async () => {
     const { root, road } = await show(asking(["once", "always"]));
     expect(named(root, "More choices")).toBeDefined();

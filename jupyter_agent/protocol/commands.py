@@ -158,6 +158,8 @@ class ApprovalAnswer:
     """Allow or deny a call; a denial's ``reason`` is read by the model.
 
     ``edited_input`` replaces the call's whole input. ``input_hash``, if given, names the input that was looked at.
+    ``pattern``, with the scope ``always``: the notebooks that it holds in, as a glob that this one's path fits (``*``
+    is any text, with folders in it); without it, this one alone.
     """
 
     tag: ClassVar = "approval.answer"
@@ -168,6 +170,7 @@ class ApprovalAnswer:
     edited_input: Json = None
     input_hash: str | None = None
     reason: str | None = None
+    pattern: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,8 @@ FEATURES: dict[str, tuple[type[Command], ...]] = {
     "deny_pending": (),
     # approval.answer: another input in place of the model's, for the input that was looked at
     "edited_input": (),
+    # approval.answer: what is allowed for good in more notebooks than this one
+    "rule_patterns": (),
     "continue": (TurnContinue,),
     "retry": (TurnRetry,),
     "branches": (SessionClear, SessionRewind),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from ..store.writes import Call, Decide, Job, Permission, PutBlocks, PutMeta
 from . import jobs
 from .jobs import handles
 from .large import shown_room
-from .permissions import EXPIRE, expiry_of, input_hash, notebook_of
+from .permissions import EXPIRE, expiry_of, input_hash, notebook_of, pattern_fault
 from .said import parts_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def answer(actor: SessionActor, command: ApprovalAnswer, *, by: str, road: Road)
         heard(actor, by)
     _resolve(actor, approval, command.decision, command.scope, command.reason, by, road, command.edited_input)
     if command.decision == "allow" and command.scope != "once":
-        _answer_alike(actor, call, command.scope, by, road)
+        _answer_alike(actor, call, command, by, road)
     _go_on(actor)
     return {"id": approval.id, "decision": command.decision}
 
@@ -51,6 +52,8 @@ def _checked(actor: SessionActor, command: ApprovalAnswer, road: Road) -> tuple[
         raise CommandRejected("An inline panel cannot allow a tool for good.", code="forbidden")
     if command.scope not in approval.scopes:
         raise CommandRejected(f"This cannot be allowed with the scope {command.scope!r}.", code="scope")
+    if command.scope == "always" and (fault := pattern_fault(command.pattern, _notebook(actor, call), call.effect)):
+        raise CommandRejected(fault, code="pattern")
     if actor.stopping:
         raise CommandRejected("The turn is being stopped.", code="not_open")
     if command.decision == "allow" and approval.expires_at is not None and approval.expires_at <= now_ms():
@@ -79,7 +82,7 @@ async def keep_rule(actor: SessionActor, command: ApprovalAnswer, *, by: str, ro
     if path is None or notebook_of(runs_with, actor.state.session.notebook_path) != path:
         raise CommandRejected("Only what happens in one notebook can be allowed for good.", code="scope")
     try:
-        await actor.services.rules.add(by, call.name, path)
+        await actor.services.rules.add(by, call.name, path, pattern=command.pattern)
     except StoreError as error:
         raise CommandRejected(error.message, code=error.code, hint=error.hint) from None
 
@@ -145,9 +148,9 @@ def deny_writes(actor: SessionActor, *, by: str, road: Road) -> None:
         _go_on(actor)
 
 
-def _answer_alike(actor: SessionActor, call: Call, scope: Scope, by: str, road: Road) -> None:
+def _answer_alike(actor: SessionActor, call: Call, command: ApprovalAnswer, by: str, road: Road) -> None:
     """Remember what holds for this session, and answer what else waits for the same."""
-    state = actor.state
+    state, scope = actor.state, command.scope
     if scope == "session":
         state.grants.add(call.name)
         actor.journal.record(writes=[PutMeta(key="grants", value=sorted(state.grants))], full=True)
@@ -155,8 +158,13 @@ def _answer_alike(actor: SessionActor, call: Call, scope: Scope, by: str, road: 
         waiting = state.call(other.tool_call_id)
         if waiting is None or waiting.name != call.name:
             continue
-        if scope == "session" or _notebook(actor, waiting) == _notebook(actor, call):
+        if scope == "session" or _fits(_notebook(actor, waiting), _notebook(actor, call), command.pattern):
             _resolve(actor, other, "allow", scope, None, by, road, None)
+
+
+def _fits(path: str | None, named: str | None, pattern: str | None) -> bool:
+    """Tell whether what was allowed for good about one notebook holds in another, too."""
+    return path == named or (path is not None and pattern is not None and fnmatch.fnmatchcase(path, pattern))
 
 
 def _resolve(

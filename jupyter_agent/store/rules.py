@@ -82,9 +82,9 @@ class RuleBook:
         mine = (user, tool, self._root)
         return next((r for r in rules if (r.user, r.tool, r.root) == mine and r.fits(path, effect)), None)
 
-    async def add(self, user: str, tool: str, path: str) -> Rule:
-        """Let the user not be asked about this tool in this very notebook any more; twice is once."""
-        notebook = glob.escape(path)
+    async def add(self, user: str, tool: str, path: str, *, pattern: str | None = None) -> Rule:
+        """Let the user not be asked about this tool any more, in this very notebook or all that fit; twice is once."""
+        notebook = glob.escape(path) if pattern is None else pattern
         rule = Rule(id=new_id("rul"), user=user, tool=tool, root=self._root, notebook=notebook, created_at=now_ms())
 
         def add(db: Database) -> Rule:

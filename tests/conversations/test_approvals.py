@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from jupyter_agent.notebook.ports import base_hash
 from jupyter_agent.session.host import SessionHost
 from tests.model_server import ModelServer, Reply, Text, ToolUse
 from tests.roads import MemoryRoad, Road, write_notebook
@@ -202,6 +203,70 @@ async def test_what_was_allowed_for_good_is_not_asked_again_in_that_notebook(
     assert await asks_again("other.ipynb")
     await host.rules.remove(rule.id)
     assert await asks_again(path), "taken back, it holds nowhere"
+
+
+async def test_what_was_allowed_for_good_in_a_folder_holds_in_the_notebooks_below_it(
+    host: SessionHost, tmp_path: Path, script: Script
+) -> None:
+    for folder, name in (("work", "a"), ("work", "b"), ("elsewhere", "c")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        write_notebook(tmp_path / folder, f"{name}.ipynb")
+
+    def in_notebook(path: str) -> ToolUse:
+        return ToolUse("insert_cell", {**cell("y = 1"), "path": path})
+
+    word = script(
+        [
+            Reply(in_notebook("work/a.ipynb"), in_notebook("work/b.ipynb"), in_notebook("elsewhere/c.ipynb")),
+            Reply(in_notebook("work/b.ipynb")),
+            Reply(Text("Done.")),
+        ]
+    )
+    road = MemoryRoad(host, tmp_path)
+    async with road.session() as session_id, road.view(session_id) as view:
+        await view.open()
+        await view.say(word)
+        await question(view)
+        first, second, third = view.view["approvals"]
+        answer: Json = {"id": first["id"], "rev": 1, "decision": "allow", "scope": "always"}
+        for pattern in ("elsewhere/*", "", "work/a", "*" * 5000):
+            ack = await view.ask("approval.answer", **answer, pattern=pattern)
+            assert (ack["status"], ack["error"]["code"]) == ("rejected", "pattern")
+        assert await host.rules.list() == []
+        assert (await view.ask("approval.answer", **answer, pattern="work/*"))["status"] == "accepted"
+        assert [one["id"] for one in view.view["approvals"]] == [third["id"]], (
+            "the second is below it, the third is not"
+        )
+        (rule,) = await host.rules.list()
+        assert (rule.tool, rule.notebook) == ("insert_cell", "work/*")
+        await view.ask("approval.answer", id=third["id"], rev=1, decision="deny")
+        await view.event("turn.ended", outcome="completed")
+        written = {
+            path: (tmp_path / path).read_text(encoding="utf-8").count("y = 1")
+            for path in ("work/a.ipynb", "work/b.ipynb", "elsewhere/c.ipynb")
+        }
+        assert written == {"work/a.ipynb": 1, "work/b.ipynb": 2, "elsewhere/c.ipynb": 0}
+        assert second["id"] in {event["d"]["id"] for event in view.of("approval.resolved")}
+
+
+async def test_code_is_allowed_for_good_in_one_notebook_alone(
+    host: SessionHost, tmp_path: Path, script: Script
+) -> None:
+    road = MemoryRoad(host, tmp_path)
+    word = script(
+        [
+            Reply(ToolUse("run_cell", {"cell_id": "first", "base_hash": base_hash("code", "x = 20 + 1")})),
+            Reply(Text("Then not.")),
+        ]
+    )
+    async with road.session() as session_id, road.view(session_id) as view:
+        await view.open()
+        await view.say(word)
+        asked = await question(view)
+        ack = await view.ask("approval.answer", id=asked["id"], rev=1, decision="allow", scope="always", pattern="*")
+        assert (ack["status"], ack["error"]["code"]) == ("rejected", "pattern")
+        await view.ask("approval.answer", id=asked["id"], rev=1, decision="deny")
+        await view.event("turn.ended", outcome="completed")
 
 
 async def test_a_plan_is_never_allowed_for_good(host: SessionHost, tmp_path: Path, script: Script) -> None:

@@ -35,7 +35,8 @@ export function ApprovalCard({ approval, part }: { approval: Approval; part: Too
       if (!accepted(ack)) setAnswered(null);
     });
   };
-  const allow = (scope: Scope = "once") => answer("allow", { scope, ...edited(part, source) });
+  const allow = (scope: Scope = "once", more: AnswerOptions = {}) =>
+    answer("allow", { scope, ...edited(part, source), ...more });
   const deny = () => answer("deny", reason.trim() ? { reason: reason.trim() } : {});
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || answered) return;
@@ -48,6 +49,11 @@ export function ApprovalCard({ approval, part }: { approval: Approval; part: Too
     // What is allowed for good is not the kernel's to say, whose code may be the model's.
     .filter(({ scope }) => scope !== "always" || client.connection.road !== "comm")
     .map(({ scope, name }): Choice => ({ name, act: () => allow(scope) }));
+  const pattern = folderPattern(part, client.view.value.session?.notebook_path ?? null);
+  const patterns = client.welcome.value?.features.includes("rule_patterns") && client.connection.road !== "comm";
+  if (pattern !== null && patterns && approval.scopes.includes("always")) {
+    wider.push({ name: "Always allow in this folder", act: () => allow("always", { pattern }) });
+  }
   return (
     <section class="jp-agent-approval" aria-label={question} data-approval-id={approval.id} onKeyDown={onKeyDown}>
       <div class="jp-agent-question">{question}</div>
@@ -113,6 +119,15 @@ export function ApprovalCard({ approval, part }: { approval: Approval; part: Too
 /** A call can be changed where it brings code, and all of it came here. */
 function canEdit(part: ToolPart | null): boolean {
   return part !== null && !part.truncated && codeField(toolInput(part)) !== null;
+}
+
+/** Whatever lies below the folder of the notebook that the call is about; code runs in one notebook alone. */
+function folderPattern(part: ToolPart | null, sessionPath: string | null): string | null {
+  if (part === null || part.truncated || part.effect === "execute") return null;
+  const { path } = toolInput(part);
+  const named = typeof path === "string" && path !== "" ? path : sessionPath;
+  const folder = named?.replace(/^\/+/, "").split("/").slice(0, -1).join("/");
+  return folder ? `${folder.replace(/[*?[]/g, "[$&]")}/*` : null;
 }
 
 function edited(part: ToolPart | null, source: string | null): AnswerOptions {
