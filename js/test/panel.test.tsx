@@ -3,7 +3,7 @@ import { describe, expect, test, vi } from "vitest";
 import type { Command } from "../src/connection";
 import type { JupyterPage } from "../src/connections/page";
 import type { SessionChange, SessionLibrary } from "../src/panel/context";
-import type { OutcomeKind, Part, Scope, Session, TurnError } from "../src/protocol.gen";
+import type { OutcomeKind, Part, QueueItem, Scope, Session, TurnError } from "../src/protocol.gen";
 import { APPROVAL, aMessage, aSession, aTask, aText, aTool, aTurn, opening, SID, USAGE } from "./example";
 import type { Recorder } from "./recorder";
 import { named, painted, panel, press, scene, settled, show, type, until } from "./shown";
@@ -594,6 +594,31 @@ describe("how it ended", () => {
     await say(recorder.durable("queue.updated", { items, paused: false, rev: 2 }));
     expect(root.querySelector("[data-queue-id]")).toBe(line("que_2"));
     expect(document.activeElement).toBe(named(line("que_2"), "Move down"));
+  });
+
+  test("what waits is edited in its words alone, line by line, and keeps its files", async () => {
+    const { root, road, recorder, say } = await show(scene("approval"));
+    const [item] = panel?.client.view.peek().queue ?? [];
+    const file = { id: "f", idx: 1, type: "file", mime: "text/csv", name: "data.csv", sha256: "ab", bytes: 2 } as const;
+    const words = { ...item?.parts[0], text: "for x in y:\n  print(x)" };
+    const items = [{ ...item, parts: [words, file] }] as QueueItem[];
+    await say(recorder.durable("queue.updated", { items, paused: false, rev: 2 }));
+    expect(root.querySelector("[data-queue-id]")?.textContent).toContain("data.csv");
+    named(root.querySelector("[data-queue-id]") as HTMLElement, "Edit")?.click();
+    await settled();
+    const box = root.querySelector('[aria-label="Edit what waits"]') as HTMLTextAreaElement;
+    expect(box.value).toBe("for x in y:\n  print(x)");
+    box.value = box.value.replace("print", "show");
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+    await settled();
+    press(box, "Enter", { shiftKey: true });
+    expect(road.posted.at(-1)?.type).not.toBe("queue.edit");
+    press(box, "Enter");
+    const { id: _id, idx: _idx, ...sent } = file;
+    expect(road.posted.at(-1)).toMatchObject({
+      type: "queue.edit",
+      d: { id: "que_1", parts: [{ type: "text", text: "for x in y:\n  show(x)" }, sent] },
+    });
   });
 
   test("a broken connection offers to retry", async () => {

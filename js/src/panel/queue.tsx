@@ -73,23 +73,26 @@ function QueueLine({ item, up, down }: LineProps) {
   }, [draft === null]);
   const kept = useRef(false); // the field that goes after Enter loses the keyboard, which would keep it again
   const text = item.parts.map((part) => (part.type === "text" ? part.text : part.name)).join(" ");
+  const words = item.parts.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("\n\n");
   if (draft !== null) {
     const keep = () => {
-      if (!kept.current && draft.trim() && draft !== text) void editQueued(client, item, draft);
+      if (!kept.current && draft.trim() && draft !== words) void editQueued(client, item, draft);
       kept.current = true;
       setDraft(null);
     };
     return (
       <li data-queue-id={item.id}>
-        <input
+        <textarea
           class="jp-agent-input"
           aria-label="Edit what waits"
+          rows={Math.min(8, draft.split("\n").length)}
           value={draft}
           ref={(input) => input?.focus()}
           onInput={(event) => setDraft(event.currentTarget.value)}
           onBlur={keep}
           onKeyDown={(event) => {
-            if (event.key === "Enter" && !event.isComposing) {
+            if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+              event.preventDefault();
               back.current = true;
               keep();
             }
@@ -106,7 +109,7 @@ function QueueLine({ item, up, down }: LineProps) {
   }
   const edit = () => {
     kept.current = false;
-    setDraft(text);
+    setDraft(words);
   };
   const editable = item.task_id === null && !item.parts.some((part) => part.type === "text" && part.truncated);
   return (
