@@ -187,7 +187,9 @@ async def test_what_was_allowed_and_waited_for_another_answer_does_not_run_again
         if by == "rule":
             await host.rules.add("me", "insert_cell", "a.ipynb")
         session = await host.create(notebook_path="a.ipynb")
-        model_server.script([Reply(adding, asking), "Inserted.", "I will look."])
+        # What a rule allows waits only behind what is asked.
+        calls = (adding, asking) if by == "answer" else (asking, adding)
+        model_server.script([Reply(*calls), "Inserted.", "I will look."])
         async with viewing(host, session.id) as view:
             await view.say("insert it once, and delete")
             await view.event("turn.status", status="awaiting")
@@ -204,8 +206,8 @@ async def test_what_was_allowed_and_waited_for_another_answer_does_not_run_again
             await view.ask("approval.answer", id=other["id"], rev=1, decision="deny")
             await view.event("turn.ended", outcome="completed")
             parts = [part for message in view.view["messages"] for part in message["parts"]]
-            states = [part["state"] for part in parts if part["type"] == "tool"]
-            assert states == ["output-error", "output-denied"]
+            states = {part["name"]: part["state"] for part in parts if part["type"] == "tool"}
+            assert states == {"insert_cell": "output-error", "delete_cell": "output-denied"}
     assert (tmp_path / "a.ipynb").read_text(encoding="utf-8").count("once = 1") == 1
     assert "may have run since" in str(model_server.requests[-1].body["messages"][-1])
     assert model_server.refusals == []

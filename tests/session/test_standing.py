@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from jupyter_agent.errors import StoreError
+from jupyter_agent.notebook.ports import base_hash
 from jupyter_agent.store.opening import connect
 from jupyter_agent.store.rules import RuleBook
 from jupyter_agent.store.schema import rules_migrations
 from tests.clock import HandClock
 from tests.model_server import ModelServer, Reply, Text, ToolUse
+from tests.roads import write_notebook
 from tests.session.test_host import hosting, viewing
 
 pytestmark = pytest.mark.timeout(60)
@@ -129,6 +131,57 @@ async def test_a_question_answered_in_time_rings_no_more(model_server: ModelServ
             await view.ask("approval.answer", id=asked["id"], rev=1, decision="allow")
             await view.event("turn.ended", outcome="completed")
             assert (await host.get(session.id)).state.jobs == {}
+
+
+async def test_a_rule_that_is_taken_back_holds_for_no_call_that_has_not_begun(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    write_notebook(tmp_path, "a.ipynb")
+    adding = ToolUse("insert_cell", {"after": "first", "cell_type": "code", "source": "y = 1"})
+    deleting = ToolUse("delete_cell", {"cell_id": "first", "base_hash": base_hash("code", "x = 20 + 1")})
+    model_server.script([Reply(deleting, adding), Reply(Text("Then not."))])
+    async with hosting(model_server, tmp_path) as host:
+        rule = await host.rules.add("me", "insert_cell", "a.ipynb")
+        session = await host.create(notebook_path="a.ipynb")
+        async with viewing(host, session.id) as view:
+            await view.say("go")
+            await view.event("turn.status", status="awaiting")
+            (first,) = view.view["approvals"]
+            assert await host.rules.remove(rule.id)
+            heard = len(view.events)
+            await view.ask("approval.answer", id=first["id"], rev=1, decision="deny")
+            asked = (await view.event("approval.requested", after=heard))["d"]["approval"]
+            await view.event("turn.status", after=heard, status="awaiting")
+            await view.ask("approval.answer", id=asked["id"], rev=1, decision="deny")
+            await view.event("turn.ended", outcome="completed")
+            assert [part["state"] for part in view.view["messages"][1]["parts"] if part["type"] == "tool"] == [
+                "output-denied", "output-denied",
+            ]  # fmt: skip
+    assert "y = 1" not in (tmp_path / "a.ipynb").read_text(encoding="utf-8")
+
+
+async def test_calls_that_were_allowed_are_refused_when_the_mode_is_plan_before_they_begin(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    write_notebook(tmp_path, "a.ipynb")
+    adding = [
+        ToolUse("insert_cell", {"after": "first", "cell_type": "code", "source": f"{name} = 1"}) for name in ("y", "z")
+    ]
+    model_server.script([Reply(*adding), Reply(Text("Then not."))])
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create(notebook_path="a.ipynb")
+        async with viewing(host, session.id) as view:
+            await view.say("go")
+            await view.event("turn.status", status="awaiting")
+            first, second = view.view["approvals"]
+            await view.ask("approval.answer", id=first["id"], rev=1, decision="allow")
+            assert [one["id"] for one in view.view["approvals"]] == [second["id"]]
+            await view.ask("session.set", mode="plan")
+            await view.event("turn.ended", outcome="completed")
+            assert [part["state"] for part in view.view["messages"][1]["parts"] if part["type"] == "tool"] == [
+                "output-denied", "output-denied",
+            ]  # fmt: skip
+    assert '= 1"' not in (tmp_path / "a.ipynb").read_text(encoding="utf-8").replace("20 + 1", "")
 
 
 async def test_what_could_be_allowed_for_a_while_cannot_be_after_it(model_server: ModelServer, tmp_path: Path) -> None:
