@@ -31,7 +31,7 @@ describe("the keyboard", () => {
     const { root } = await show(scene("approval"));
     named(line(root, "que_1"), "Edit")?.click();
     await painted();
-    const box = line(root, "que_1").querySelector("input") as HTMLInputElement;
+    const box = line(root, "que_1").querySelector("textarea") as HTMLTextAreaElement;
     expect(document.activeElement).toBe(box);
     press(box, key);
     await painted();
