@@ -16,6 +16,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import AgentError
@@ -87,17 +88,21 @@ class Housekeeping:
         days = self._host.settings.snapshot_days
         if days <= 0:
             return
+        before = now - int(days * DAY_MS)
         for session_id, updated_at in await self._changed_since(0):
-            folder = self._host.library.folder / session_id
-            newest = await asyncio.to_thread(safekeeping.newest, folder, now)
-            if newest is None or newest < updated_at:
-                await self._carefully(session_id, safekeeping.take(self._host, session_id, folder, now))
-            await asyncio.to_thread(safekeeping.prune, folder, now - int(days * DAY_MS))
+            await self._carefully(session_id, self._take_snapshot(session_id, updated_at, now))
+            await self._carefully(session_id, asyncio.to_thread(safekeeping.prune, self._folder(session_id), before))
+
+    async def _take_snapshot(self, session_id: str, updated_at: int, now: int) -> None:
+        folder = self._folder(session_id)
+        newest = await asyncio.to_thread(safekeeping.newest, folder, now)
+        if newest is None or newest < updated_at:
+            await safekeeping.take(self._host, session_id, folder, now)
 
     async def _tidy(self, now: int, last: int) -> None:
         # What was quiet for longer had nothing left to drop when this ran last.
         for session_id, _ in await self._changed_since(last - _KEEP_MS - DAY_MS):
-            folder = self._host.library.folder / session_id
+            folder = self._folder(session_id)
             await self._carefully(session_id, safekeeping.tidy(self._host, session_id, folder, now - _KEEP_MS))
 
     async def _archive(self, now: int, _last: int) -> None:
@@ -134,11 +139,15 @@ class Housekeeping:
         before = now - _KEEP_MS
         # What was quiet for longer than its events and snapshots last has no more to drop, unless an upload got old.
         quiet = last - int(self._host.settings.snapshot_days * DAY_MS) - _KEEP_MS - 3 * DAY_MS
+        since = last - _KEEP_MS - DAY_MS
         for session_id, updated_at in await self._changed_since(0):
-            folder = self._host.library.folder / session_id
-            old, lately = await asyncio.to_thread(safekeeping.has_old_blobs, folder, before, last - _KEEP_MS - DAY_MS)
-            if old and (lately or updated_at > quiet):
-                await self._carefully(session_id, safekeeping.sweep(self._host, session_id, folder, before))
+            await self._carefully(session_id, self._sweep_one(session_id, before, since, quiet=updated_at <= quiet))
+
+    async def _sweep_one(self, session_id: str, before: int, since: int, *, quiet: bool) -> None:
+        folder = self._folder(session_id)
+        old, lately = await asyncio.to_thread(safekeeping.has_old_blobs, folder, before, since)
+        if old and (lately or not quiet):
+            await safekeeping.sweep(self._host, session_id, folder, before)
 
     @asynccontextmanager
     async def _looking_at(self, session_id: str) -> AsyncGenerator[State]:
@@ -152,13 +161,16 @@ class Housekeeping:
 
     # -- with care -----------------------------------------------------------------------
 
+    def _folder(self, session_id: str) -> Path:
+        return self._host.library.folder / session_id
+
     async def _changed_since(self, since: int) -> list[tuple[str, int]]:
         found = await self._host.library.listing.ask(lambda index: index.changed_since(since))
         return [(session_id, at) for session_id, at in found if is_session_id(session_id)]
 
     async def _carefully(self, session_id: str, work: Awaitable[None]) -> None:
-        """One session that is damaged, gone or another server's keeps no chore from the others."""
+        """One session that is damaged, gone, locked away or another server's keeps no chore from the others."""
         try:
             await work
-        except AgentError as error:
-            log.info("Session %s is left for another day: %s", session_id, error.message)
+        except (AgentError, OSError) as error:
+            log.info("Session %s is left for another day: %s", session_id, error)

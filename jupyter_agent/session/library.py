@@ -11,9 +11,10 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import CommandRejected, SessionNotFound
+from ..errors import CommandRejected, SessionNotFound, StoreUnwritable
 from ..protocol import codec
 from ..protocol.content import Json, Message, Mode, Road, Session, Task
 from ..protocol.events import SessionDeleted
@@ -22,6 +23,7 @@ from ..store import reading, taking_in, transcript, transfer
 from ..store.blobs import BLOBS
 from ..store.index import Place, State
 from ..store.making import half_made, making
+from ..store.opening import unwritable
 from ..store.profile import Profile
 from ..store.store import SessionStore
 from ..store.trash import Trash
@@ -56,13 +58,24 @@ class Library:
 
     def folder_of(self, session_id: str) -> Path:
         """Return where a session lives. Raises ``SessionNotFound``, before any path is built from a bad id."""
-        if not self.exists(session_id):
+        if not is_session_id(session_id) or not self._is_there(self.folder / session_id):
             raise SessionNotFound(UNKNOWN)
         return self.folder / session_id
 
+    def _is_there(self, folder: Path) -> bool:
+        try:
+            return S_ISDIR(folder.stat().st_mode)
+        except PermissionError as error:
+            raise unwritable("The session cannot be read", error) from None
+        except OSError:
+            return False
+
     def exists(self, session_id: str) -> bool:
-        """Tell whether there is such a session; wakes nobody."""
-        return is_session_id(session_id) and (self.folder / session_id).is_dir()
+        """Tell whether there is such a session that can be looked at; wakes nobody."""
+        try:
+            return bool(self.folder_of(session_id))
+        except (SessionNotFound, StoreUnwritable):
+            return False
 
     # -- making and finding --------------------------------------------------------------
 

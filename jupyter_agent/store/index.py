@@ -11,6 +11,7 @@ A session that is awake has no stamp: if the process dies, it is read again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -31,7 +32,7 @@ from .opening import ODD, as_store_error, connect, in_memory, is_busy, unwritabl
 from .profile import Profile
 from .schema import has_full_text, index_migrations
 from .search import Term, terms_of
-from .snapshots import SNAPSHOTS
+from .snapshots import listed
 from .store import DB_NAME
 
 INDEX_NAME = "index.db"
@@ -322,7 +323,7 @@ class SessionIndex:
             return self.put_damaged(session_id)
         except (StoreError, OSError):
             # What cannot be opened just now is as it was known.
-            return not (self._dir / session_id / DB_NAME).is_file() and self.put_damaged(session_id)
+            return _is_no_file(self._dir / session_id / DB_NAME) and self.put_damaged(session_id)
         self._forget_words(session_id)
         for message_id, text in said:
             self._put_word(session_id, message_id, text)
@@ -353,11 +354,10 @@ class SessionIndex:
         """List a session whose file cannot be read: by what was known of it, with the status ``error``."""
         folder = self._dir / session_id
         row = self._conn.execute("SELECT data FROM sessions WHERE id=?", (session_id,)).fetchone()
-        try:
+        stat = None
+        with contextlib.suppress(OSError):
             stat = (folder / DB_NAME).stat()
-        except OSError:
-            stat = None
-        if row is None and (stat is None or stat.st_size == 0) and not (folder / SNAPSHOTS).is_dir():
+        if row is None and (stat is None or stat.st_size == 0) and not listed(folder):
             return False  # A crash while it was made.
         at = 0 if stat is None else stat.st_mtime_ns // 1_000_000
         unknown = to_plain(Session(id=session_id, title="Damaged session", created_at=at, updated_at=at))
@@ -375,6 +375,13 @@ class SessionIndex:
             except OSError:
                 stamps.append("-")
         return " ".join(stamps)
+
+
+def _is_no_file(path: Path) -> bool:
+    try:
+        return not path.is_file()
+    except OSError:
+        return False  # Nobody lets us see.
 
 
 def _within(limit_bytes: int, rows: list[str]) -> list[str]:

@@ -48,6 +48,8 @@ def connect(path: Path, *, read_only: bool = False, profile: Profile = "local") 
         if conn is not None:
             conn.close()
         raise as_store_error(error) from error
+    except OSError as error:
+        raise unwritable("The session could not be opened", error) from None
     return Database(conn, execute_plugins=False)
 
 

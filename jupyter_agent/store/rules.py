@@ -108,7 +108,10 @@ class RuleBook:
     # -- inside --------------------------------------------------------------------
 
     def _there(self) -> bool:
-        return self._path.exists() or self._copy.exists()
+        try:
+            return self._path.exists() or self._copy.exists()
+        except OSError as error:
+            raise StoreUnwritable(f"The rules cannot be read: {error.strerror}.", hint=DISK_HINT) from None
 
     async def _changed(self, change: Callable[[Database], T]) -> T:
         def changed(db: Database) -> T:

@@ -62,9 +62,13 @@ class Snapshot:
 
 
 def listed(folder: Path) -> list[Snapshot]:
-    """Return a session's snapshots, newest first."""
+    """Return a session's snapshots, newest first. Raises ``StoreUnwritable``."""
     found: list[Snapshot] = []
-    for path in (folder / SNAPSHOTS).glob("*.*.db"):
+    try:
+        paths = list((folder / SNAPSHOTS).glob("*.*.db"))
+    except OSError as error:
+        raise unwritable("The session's snapshots cannot be read", error) from None
+    for path in paths:
         at, reason, _ = path.name.split(".", 2)
         with contextlib.suppress(OSError):
             if _AT.fullmatch(at) and path.is_file():

@@ -69,9 +69,13 @@ class Trash:
 
     def _entries(self) -> Iterator[tuple[str, int, Path]]:
         """Yield ``(session id, deleted at, path)``."""
-        if not self._dir.is_dir():
+        try:
+            entries = list(self._dir.iterdir())
+        except FileNotFoundError:
             return
-        for path in self._dir.iterdir():
+        except OSError as error:
+            raise StoreUnwritable(f"Deleted sessions cannot be read: {error.strerror}.", hint=DISK_HINT) from None
+        for path in entries:
             name, _, at = path.name.rpartition(".")
             if is_session_id(name) and at.isdigit():
                 yield name, int(at), path
