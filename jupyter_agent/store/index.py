@@ -31,7 +31,7 @@ from . import reading, transcript
 from .opening import ODD, as_store_error, connect, in_memory, is_busy, unwritable
 from .profile import Profile
 from .schema import has_full_text, index_migrations
-from .search import Term, terms_of
+from .search import Term, folded, terms_of
 from .snapshots import listed
 from .store import DB_NAME
 
@@ -119,7 +119,8 @@ class SessionIndex:
             "INSERT OR REPLACE INTO sessions (id, updated_at, archived_at, notebook_path, title, data, stamp)"
             " VALUES (?,?,?,?,?,?,?)",
             (
-                facts["id"], facts["updated_at"], facts["archived_at"], facts["notebook_path"], whole(facts["title"]),
+                facts["id"], facts["updated_at"], facts["archived_at"], facts["notebook_path"],
+                folded(whole(facts["title"])),
                 dump_json(facts), "" if awake else self._stamp(facts["id"]),
             ),
         )  # fmt: skip
@@ -227,7 +228,7 @@ class SessionIndex:
         for term in terms_of(q, full_text=self._full_text):
             sql, value = self._found(term)
             where.append(f"(title LIKE ? ESCAPE '\\' OR id IN ({sql}))")
-            values += [term.like, value]
+            values += [term.title, value]
         if notebook is not None:
             # The index holds paths alone, and is not asked where there may be none.
             where.append("notebook_path IS NULL" if notebook.path is None else "notebook_path = ?")

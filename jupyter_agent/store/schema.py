@@ -227,6 +227,12 @@ def m004_roots(db: Database) -> None:
     )
 
 
+@index_migrations()
+def m005_folded_titles(db: Database) -> None:
+    """Keep titles as they are looked for: without case and accents."""
+    _run(db, "DELETE FROM sessions")
+
+
 @rules_migrations()
 def m002_rule_roots(db: Database) -> None:
     """Let a rule hold below one folder: a path alone means another notebook in each."""

@@ -130,6 +130,34 @@ async def test_what_was_said_is_found_by_its_words(model_server: ModelServer, tm
             assert await found(host, q) == [], q
 
 
+@pytest.mark.parametrize(
+    ("said", "q"),
+    [
+        ("Übung Nummer Eins", "übung"),
+        ("Übung Nummer Eins", "UBUNG num"),
+        ("naïve café", "Cafe"),
+        ("naïve café", "nai\u0308ve"),
+        ("nai\u0308ve cafe\u0301", "naïve"),
+        ("ガス代の分析", "分析"),
+        ("100% sure_thing", "100%"),
+        ("C++ (draft)", "C++ ("),
+        ('a "quoted* NEAR(word', '"quoted* NEAR('),
+    ],
+)
+async def test_titles_and_words_are_found_however_they_are_written(
+    model_server: ModelServer, tmp_path: Path, said: str, q: str
+) -> None:
+    model_server.script(["Fine."])
+    async with hosting(model_server, tmp_path) as host:
+        titled = await host.create(title=said)
+        talked = await host.create(title="Talk")
+        await host.create(title="Something else")
+        async with viewing(host, talked.id) as view:
+            await view.say(said)
+            await view.event("turn.ended")
+        assert set(await found(host, q)) == {titled.id, talked.id}
+
+
 async def test_what_was_said_is_found_after_the_list_was_lost(model_server: ModelServer, tmp_path: Path) -> None:
     model_server.script([Reply(Text("Quinoa."))])
     async with hosting(model_server, tmp_path) as host:
