@@ -10,10 +10,10 @@ from pathlib import Path
 def alarmed(data_dir: Path) -> bool:
     """Tell whether some session is to be woken some day; False as well where the list cannot be read now."""
     path = data_dir / "index.db"
-    if not path.is_file():
-        return False
     try:
+        if not path.is_file():
+            return False
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0)) as conn:
             return conn.execute("SELECT 1 FROM alarms LIMIT 1").fetchone() is not None
-    except sqlite3.Error:
+    except (OSError, sqlite3.Error):
         return False

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
 
 from jupyter_agent.errors import SessionNotFound
 from jupyter_agent.protocol.frames import Frame
+from jupyter_agent.protocol.ids import now_ms
 from jupyter_agent.session import safekeeping
 from jupyter_agent.session.host import SessionHost
 from tests.model_server import Gate, ModelServer, Reply, Text, ToolUse
@@ -128,6 +132,29 @@ async def test_what_was_said_is_found_by_its_words(model_server: ModelServer, tm
         assert await found(host, "%)") == [other.id]
         for q in ("grapes", "banan ", "fruit grapes", "%%%", '"', "*", "NEAR(", "a OR b", "' -- ", "col:x", "\0x", "_"):
             assert await found(host, q) == [], q
+
+
+async def test_a_session_that_a_crash_left_half_made_is_nobodys(model_server: ModelServer, tmp_path: Path) -> None:
+    sessions = tmp_path / "data" / "sessions"
+    crash = """
+        import os, sys
+        from pathlib import Path
+        from jupyter_agent.protocol.content import Session
+        from jupyter_agent.store.making import making
+        session = Session(id="ses_0123456789abcdef", title="Half", created_at=1, updated_at=1)
+        with making(Path(sys.argv[1], session.id), session):
+            os._exit(137)
+    """
+    died = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", dedent(crash), str(sessions)], check=False)
+    assert died.returncode == 137
+    assert len(list(sessions.iterdir())) == 1
+    async with hosting(model_server, tmp_path) as host:
+        assert (await host.list_sessions("all"))[0] == []
+        assert not host.exists("ses_0123456789abcdef")
+        await host.library.purge_trash()
+        assert len(list(sessions.iterdir())) == 1, "it may be being made just now"
+        await host.library.purge_trash(now_ms() + 7_200_000)
+        assert list(sessions.iterdir()) == []
 
 
 @pytest.mark.parametrize(

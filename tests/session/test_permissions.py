@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from jupyter_agent.errors import StoreUnwritable
+from jupyter_agent.store.alarmed import alarmed
 from tests.clock import HandClock
 from tests.model_server import ModelServer
 from tests.session.test_host import hosting, viewing
@@ -127,5 +128,6 @@ async def test_a_data_directory_that_is_locked_away_is_told(model_server: ModelS
                 with pytest.raises(StoreUnwritable):
                     await refused
             assert await host.rules.match("me", "edit_cell", "a.ipynb", "write") is None
+            assert not alarmed(tmp_path / "data")
         finally:
             (tmp_path / "data").chmod(0o755)
