@@ -15,4 +15,4 @@ if (stream !== null) {
     last = message;
   }
 }
-process.stdout.write(JSON.stringify({ message: last, errors }));
+process.stdout.write(JSON.stringify({ message: last, errors, count: last === null ? 0 : 1 }));

@@ -8,14 +8,15 @@ import os
 import shutil
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.hosts.running_server import API, ROOT, TOKEN, Json, RunningServer
-from tests.model_server import Gate, HttpError, Reply, Text, ToolUse
+from tests.model_server import Gate, HttpError, Reply, Text, Think, ToolUse
 from tests.roads import SocketRoad
 from tests.stranger import Stranger
 
@@ -37,21 +38,32 @@ class SdkClient:
                 assert line, "the client ended before it began"
 
     async def result(self) -> Json:
-        """Wait for its end; return ``{message, errors}``."""
+        """Wait for its end; return ``{message, errors, count}``: the last message of so many."""
         async with asyncio.timeout(60):
             out, err = await self._process.communicate()
         assert self._process.returncode == 0, err.decode()
         return json.loads(out)
 
 
+Follow = Callable[..., AbstractAsyncContextManager[SdkClient]]
+
+
+@pytest.fixture(params=["read-ui-stream", "use-chat"])
+def following(request: pytest.FixtureRequest) -> Follow:
+    """Both ways that the SDK has: the plain reader of a stream, and the hook of a page."""
+    return partial(_following, f"test/{request.param}.mjs")
+
+
 @asynccontextmanager
-async def following(server: RunningServer, session_id: str, query: str = "") -> AsyncGenerator[SdkClient]:
+async def _following(
+    program: str, server: RunningServer, session_id: str, query: str = "", kept: Sequence[Json] = ()
+) -> AsyncGenerator[SdkClient]:
     node = shutil.which("node", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
     assert node is not None, "Node is missing: run the tests with `make test`."
     url = f"{server.base}{API}/sessions/{session_id}/stream?format=ai{query}"
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        node, "test/read-ui-stream.mjs", url, TOKEN, cwd=ROOT / "js", stdout=pipe, stderr=pipe
+        *(node, program, url, TOKEN, json.dumps(kept)), cwd=ROOT / "js", stdout=pipe, stderr=pipe
     )
     try:
         yield SdkClient(process)
@@ -78,7 +90,9 @@ def same(read: Json, view: Stranger) -> None:
             assert theirs["text"] == ours["text"]
 
 
-async def test_a_turn_with_a_question_is_followed_live_and_read_again(jupyter: RunningServer, script: Script) -> None:
+async def test_a_turn_with_a_question_is_followed_live_and_read_again(
+    jupyter: RunningServer, script: Script, following: Follow
+) -> None:
     word = script(
         [
             Reply(Text("I look. "), ToolUse("read_cell", {"cell_id": "first"})),
@@ -108,10 +122,10 @@ async def test_a_turn_with_a_question_is_followed_live_and_read_again(jupyter: R
         async with following(jupyter, session_id) as late:
             same(await late.result(), view)
         async with following(jupyter, session_id, "&turn=live") as live:
-            assert await live.result() == {"message": None, "errors": []}
+            assert await live.result() == {"message": None, "errors": [], "count": 0}
 
 
-async def test_a_stopped_turn_keeps_what_was_said(jupyter: RunningServer, script: Script) -> None:
+async def test_a_stopped_turn_keeps_what_was_said(jupyter: RunningServer, script: Script, following: Follow) -> None:
     gate = Gate()
     word = script([Reply(Text("So far ", gate, "and no further."))])
     road = SocketRoad(jupyter)
@@ -129,7 +143,7 @@ async def test_a_stopped_turn_keeps_what_was_said(jupyter: RunningServer, script
         assert read["message"]["metadata"]["outcome"] == "stopped"
 
 
-async def test_a_failed_turn_is_an_error_there_too(jupyter: RunningServer, script: Script) -> None:
+async def test_a_failed_turn_is_an_error_there_too(jupyter: RunningServer, script: Script, following: Follow) -> None:
     word = script([HttpError(403)])
     road = SocketRoad(jupyter)
     async with road.session() as session_id, road.view(session_id) as view:
@@ -139,6 +153,38 @@ async def test_a_failed_turn_is_an_error_there_too(jupyter: RunningServer, scrip
         async with following(jupyter, session_id) as client:
             read = await client.result()
         assert read["errors"] == [ended["d"]["error"]["message"]]
+
+
+@pytest.mark.parametrize("half", [False, True])
+async def test_a_page_that_was_reloaded_in_the_middle_shows_each_message_once(
+    jupyter: RunningServer, script: Script, half: bool
+) -> None:
+    gate = Gate()
+    word = script(["Before.", Reply(Think("Hm."), Text("So far ", gate, "and to the end."))])
+    road = SocketRoad(jupyter)
+    async with road.session() as session_id, road.view(session_id) as view:
+        await view.open()
+        await view.say(word)
+        await view.event("turn.ended")
+        before = view.view["messages"][-1]["id"]
+        turn = (await view.say("And now?"))["turn"]
+        started = await view.event(lambda e: e["type"] == "turn.started" and e["turn"] == turn)
+        await gate.until_reached()
+        kept: list[Json] = [
+            {"id": "said", "role": "user", "parts": [{"type": "text", "text": word}]},
+            {"id": before, "role": "assistant", "parts": [{"type": "text", "text": "Before.", "state": "done"}]},
+            {"id": "asked", "role": "user", "parts": [{"type": "text", "text": "And now?"}]},
+        ]
+        if half:
+            part = {"type": "text", "text": "So far ", "state": "streaming"}
+            kept.append({"id": started["d"]["turn"]["message_id"], "role": "assistant", "parts": [part]})
+        async with _following("test/use-chat.mjs", jupyter, session_id, "&turn=live", kept) as page:
+            await page.begun()
+            gate.open()
+            await view.event("turn.ended")
+            read = await page.result()
+        same(read, view)
+        assert (read["count"], read["errors"]) == (4, [])
 
 
 async def test_a_turn_that_left_the_story_is_not_told(jupyter: RunningServer, script: Script) -> None:
