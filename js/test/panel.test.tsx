@@ -550,6 +550,36 @@ describe("how it ended", () => {
     expect(named(root, "Continue")).toBeUndefined();
   });
 
+  test("an answer that was cut off says so for good, and once", async () => {
+    const cut = aMessage("msg_b", "assistant", [aText("prt_b", 0, "I was about to")], { status: "stopped" });
+    const begun = (recorder: Recorder) =>
+      opening(recorder, [cut], {
+        last_outcome: {
+          turn: "trn_1",
+          outcome: "stopped",
+          error: null,
+          usage: USAGE,
+          message_ids: ["msg_b"],
+          ended_at: 0,
+        },
+      });
+    const { root, say, recorder } = await show(begun);
+    const marks = () => root.textContent?.match(/Stopped\./g)?.length;
+    const answer = () => root.querySelector('[data-message-id="msg_b"]')?.textContent;
+    expect([marks(), answer()]).toEqual([1, "I was about to"]);
+    press(type(root, "And now?"), "Enter");
+    await painted();
+    expect([marks(), answer()]).toEqual([1, "I was about toStopped."]);
+    await say(recorder.durable("turn.started", { turn: aTurn({ message_id: "msg_c" }) }, "trn_2"));
+    expect([marks(), answer()]).toEqual([1, "I was about toStopped."]);
+  });
+
+  test("an answer that failed before its first word and was left behind says so", async () => {
+    const messages = [aMessage("msg_b", "assistant", [], { status: "failed" }), aMessage("msg_c", "assistant", [])];
+    const { root } = await show((recorder) => opening(recorder, messages));
+    expect(root.querySelector('[data-message-id="msg_b"]')?.textContent).toBe("Failed.");
+  });
+
   test("nothing is said of an answer that the session was rewound past", async () => {
     const { root } = await show((recorder) =>
       opening(recorder, [aMessage("msg_a", "user", [aText("prt_a", 0, "Plot it")])], {

@@ -77,7 +77,7 @@ function answerAgain(context: PanelContext, message: Message): void {
 function editAndResend(context: PanelContext, before: string | null, message: Message): void {
   const { client, draft, draftFiles, focusComposer } = context;
   const text = textOf(message);
-  offerBack(context, "Rewound to before this message.");
+  offerBack(context, "Rewound to edit it.");
   const { queue } = client.view.peek();
   void rewind(client, before).then((ack) => {
     // To begin anew empties the queue, which nobody asked for here.

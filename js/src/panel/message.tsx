@@ -17,9 +17,11 @@ import { isCut, useWhole } from "./whole";
 interface MessageProps {
   message: Message;
   approvals: readonly Approval[];
+  /** How it was cut off, where nothing else says so. */
+  cut: string | null;
 }
 
-export const MessageView = memo(function MessageView({ message, approvals }: MessageProps) {
+export const MessageView = memo(function MessageView({ message, approvals, cut }: MessageProps) {
   const author = message.role === "user" ? "You" : "Agent";
   return (
     <article
@@ -42,6 +44,7 @@ export const MessageView = memo(function MessageView({ message, approvals }: Mes
       {message.truncated && !message.parts.some(isCut) ? (
         <div class="jp-agent-muted">This message is shortened.</div>
       ) : null}
+      {cut !== null ? <div class="jp-agent-muted">{cut}</div> : null}
     </article>
   );
 });

@@ -1,16 +1,36 @@
 /** How the last turn ended, when it didn't simply finish, and what can be done. */
 import type { ComponentChildren } from "preact";
+import type { AgentClient } from "../client";
 import { goOn, tryAgain } from "../orders";
 import type { Message, TurnEnded } from "../protocol.gen";
 import { findLast } from "../view";
 import { usePanel } from "./context";
 
+/** The last turn's end, while that is the last thing there is to say. */
+export function latestOutcome({ view, sent }: AgentClient): TurnEnded | null {
+  const { last_outcome: outcome, turn, messages } = view.value;
+  if (outcome === null || turn !== null || sent.value.length > 0) return null;
+  // Rewound or cleared, the answer is no part of the story any more.
+  return messages.some((message) => outcome.message_ids.includes(message.id)) ? outcome : null;
+}
+
+const CUT: Partial<Record<Message["status"], string>> = {
+  stopped: "Stopped.",
+  interrupted: "Interrupted.",
+  failed: "Failed.",
+};
+
+/** What stands below an answer that was cut off and left behind: else it would look as if it was all there. */
+export function cutMark(message: Message, latest: TurnEnded | null): string | null {
+  if (message.role !== "assistant" || latest?.message_ids.includes(message.id)) return null;
+  return CUT[message.status] ?? null;
+}
+
 export function Outcome() {
   const { client, focusComposer } = usePanel();
-  const { last_outcome: outcome, turn, messages } = client.view.value;
-  if (outcome === null || turn !== null || client.sent.value.length > 0) return null;
-  // Rewound or cleared, the answer is no part of the story any more.
-  if (!messages.some((message) => outcome.message_ids.includes(message.id))) return null;
+  const { messages } = client.view.value;
+  const outcome = latestOutcome(client);
+  if (outcome === null) return null;
   const resume = action("Continue", () => {
     focusComposer(); // the button goes, and would take the keyboard with it
     void goOn(client, outcome.turn);

@@ -33,7 +33,9 @@ export function Tasks() {
       <button type="button" class="jp-agent-line" aria-expanded={open} onClick={toggle}>
         <span class="jp-agent-line-title">Tasks</span>
         <span class="jp-agent-line-summary">{running?.title ?? (open ? "" : (left[0]?.title ?? ""))}</span>
-        <span class="jp-agent-line-state">{left.length > 0 ? `${left.length} open` : "all done"}</span>
+        <span class="jp-agent-line-state">
+          {left.length > 0 ? `${left.length} open` : tasks.length > 0 ? "all done" : ""}
+        </span>
         <Icon name="chevron" />
       </button>
       {open ? (

@@ -6,7 +6,7 @@ import { usePanel } from "./context";
 import { Empty } from "./empty";
 import { Icon } from "./icons";
 import { MessageView, SentMessageView } from "./message";
-import { Outcome } from "./outcome";
+import { cutMark, latestOutcome, Outcome } from "./outcome";
 import { StickyScroll } from "./sticky-scroll";
 import { Unsent } from "./unsent";
 import { Working } from "./working";
@@ -15,6 +15,7 @@ export function Transcript() {
   const { client } = usePanel();
   const messages = useComputed(() => client.view.value.messages).value;
   const approvals = useComputed(() => client.view.value.approvals).value;
+  const latest = useComputed(() => latestOutcome(client)).value;
   const sent = client.sent.value;
   const unsent = client.unsent.value;
   const status = client.status.value;
@@ -32,7 +33,7 @@ export function Transcript() {
           <Older />
           {empty && (status === "ready" || status === "error") ? <Empty /> : null}
           {messages.map((message) => (
-            <MessageView key={message.id} message={message} approvals={approvals} />
+            <MessageView key={message.id} message={message} approvals={approvals} cut={cutMark(message, latest)} />
           ))}
           {orphans.map((approval) => (
             <ApprovalCard key={approval.id} approval={approval} part={null} />
