@@ -12,6 +12,7 @@ import { memo } from "./memo";
 import { MessageMenu } from "./message-menu";
 import { ToolCard } from "./tool-card";
 import { Held } from "./unsent";
+import { UserText } from "./user-text";
 import { isCut, useWhole } from "./whole";
 
 interface MessageProps {
@@ -61,7 +62,7 @@ export function SentMessageView({ message }: { message: SentMessage }) {
       aria-label="You"
     >
       <div data-part="text" class="jp-agent-part">
-        <div class="jp-agent-said">{text}</div>
+        <UserText text={text} />
       </div>
       {files.map((file) => (
         <div key={file.sha256} data-part="file" class="jp-agent-part">
@@ -107,9 +108,10 @@ interface BodyProps {
 function PartBody({ part, role, more }: BodyProps) {
   switch (part.type) {
     case "text":
+      if (role === "user") return <UserText text={part.text} more={more} />;
       return (
         <>
-          {role === "user" ? <div class="jp-agent-said">{part.text}</div> : <Said part={part} />}
+          <Said part={part} />
           {more}
         </>
       );
