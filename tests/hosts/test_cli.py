@@ -396,6 +396,13 @@ async def test_an_answer_that_cannot_be_written_is_told_in_one_sentence(
     assert done == Done(1, "", "The answer could not be written: No space left on device.\n")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows calls such a folder one that is not there")
+async def test_a_folder_that_cannot_be_looked_at_is_told_in_one_sentence() -> None:
+    long = "a" * 5_000
+    done = await agent("sessions", "list", "--data-dir", long)
+    assert done == Done(1, "", f"{long} could not be used: File name too long.\n")
+
+
 async def test_what_is_asked_wrongly_is_told_in_words(exported: Json, tmp_path: Path) -> None:
     place = ("--data-dir", str(tmp_path))
     await agent("sessions", "import", "-", *place, stdin=json.dumps(exported))

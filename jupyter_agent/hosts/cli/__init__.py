@@ -39,9 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_the_rest()
         return 1
     except OSError as error:
-        _drop_the_rest()
-        what = error.filename or "The answer"
-        sys.stderr.write(f"{what} could not be {'used' if error.filename else 'written'}: {error.strerror or error}.\n")
+        what = f"{error.filename} could not be used"
+        if error.filename is None:
+            _drop_the_rest()
+            what = "The answer could not be written"
+        sys.stderr.write(f"{what}: {error.strerror or error}.\n")
         return 1
     except KeyboardInterrupt:
         return 130
