@@ -41,7 +41,7 @@ from ..protocol.events import (
 from ..protocol.frames import Frame, Recorded, transient
 from ..protocol.ids import now_ms
 from ..store import transcript
-from ..store.opening import DAMAGE_HINT, ODD
+from ..store.faults import DAMAGE_HINT, ODD
 from ..store.store import SessionStore
 from ..store.writes import PutMeta, PutSession, Write
 from . import approvals, deciding, ending, jobs, naming, queueing, recovery, tasks

@@ -26,8 +26,8 @@ from ..protocol.events import Event
 from ..protocol.frames import Recorded
 from ..protocol.ids import now_ms
 from ..store import branch, loading, reading, transcript
+from ..store.faults import as_store_error, unwritable
 from ..store.making import half_made, whole_or_not
-from ..store.opening import as_store_error, unwritable
 from ..store.profile import Profile
 from ..store.store import BLOBS, DB_NAME, SessionStore
 from ..store.writes import Batch, PutMeta, PutSession, Write

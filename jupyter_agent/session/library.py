@@ -21,9 +21,9 @@ from ..protocol.events import SessionDeleted
 from ..protocol.ids import is_session_id, new_id, now_ms
 from ..store import reading, taking_in, transcript, transfer
 from ..store.blobs import BLOBS
+from ..store.faults import unwritable
 from ..store.index import Place, State
 from ..store.making import half_made, making
-from ..store.opening import unwritable
 from ..store.profile import Profile
 from ..store.store import SessionStore
 from ..store.trash import Trash

@@ -20,7 +20,7 @@ from ..protocol.content import Json, Session
 from ..protocol.events import Ack, Error
 from ..settings import Settings
 from ..store import reading
-from ..store.opening import ODD
+from ..store.faults import ODD
 from ..store.store import SessionStore
 from .catching_up import page_before, what_was_missed
 from .connection import Connection

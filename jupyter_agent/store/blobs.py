@@ -15,7 +15,7 @@ import re
 import secrets
 from pathlib import Path
 
-from .opening import unwritable
+from .faults import unwritable
 
 BLOBS = "blobs"
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -28,7 +28,8 @@ from ..protocol.frames import dump_json
 from ..protocol.ids import is_session_id
 from ..protocol.plain import to_plain, whole
 from . import reading, transcript
-from .opening import ODD, as_store_error, connect, in_memory, is_busy, unwritable
+from .faults import ODD, as_store_error, is_busy, unwritable
+from .opening import connect, in_memory
 from .profile import Profile
 from .schema import has_full_text, index_migrations
 from .search import Term, folded, terms_of

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import StoreDamaged, StoreError, StoreLocked, StoreUnwritable
+from .faults import as_store_error
 from .index import SessionIndex
-from .opening import as_store_error
 from .profile import Profile
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..protocol.content import Session
-from .opening import unwritable
+from .faults import unwritable
 from .profile import Profile
 from .snapshots import harden
 from .store import SessionStore

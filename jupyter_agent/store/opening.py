@@ -1,28 +1,19 @@
-"""Opening a database the way all of ours are opened, and SQLite's complaints in words."""
+"""Opening a database the way all of ours are opened."""
 
 from __future__ import annotations
 
-import errno
 import logging
 import sqlite3
 from pathlib import Path
 
 from sqlite_utils import Database
 
-from ..errors import StoreDamaged, StoreError, StoreLocked, StoreUnwritable
+from ..errors import StoreUnwritable
 from . import left_log
+from .faults import as_store_error, is_busy, unwritable
 from .profile import Profile
 
 log = logging.getLogger(__name__)
-
-DISK_HINT = "Check the disk's free space and the permissions of the data directory."
-FULL_HINT = (
-    "Free some space on the disk of the data directory (`jupyter agent doctor` says where it is); "
-    "what you wrote is kept, and sent again by itself."
-)
-ODD = (TypeError, ValueError, LookupError, AttributeError, RecursionError)
-"""What reading a row raises that holds something else than what was ever written there."""
-DAMAGE_HINT = "Put its file back from a backup, or delete the session."
 
 
 def connect(path: Path, *, read_only: bool = False, profile: Profile = "local") -> Database:
@@ -102,29 +93,3 @@ def _choose_journal(conn: sqlite3.Connection, profile: Profile) -> None:
     log.warning("This file system takes no write-ahead log; sessions are stored safely, but slowly.")
     conn.execute("PRAGMA journal_mode=DELETE")
     conn.execute("PRAGMA synchronous=FULL")
-
-
-def is_busy(error: sqlite3.Error) -> bool:
-    """Tell whether another process holds the database."""
-    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
-
-
-def unwritable(what: str, error: OSError) -> StoreUnwritable:
-    """Return the system's complaint as something a user can act on; ``what`` could not be done."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return StoreUnwritable(f"{what}: {error.strerror}.", hint=FULL_HINT if full else DISK_HINT)
-
-
-def as_store_error(error: sqlite3.Error) -> StoreError:
-    """Return SQLite's complaint as something a user can act on."""
-    text = str(error)
-    name = getattr(error, "sqlite_errorname", "")
-    if name.startswith("SQLITE_FULL"):
-        return StoreUnwritable("The session could not be stored: the disk is full.", hint=FULL_HINT)
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_IOERR")) or "readonly" in text:
-        return StoreUnwritable(f"The session could not be stored: {text}.", hint=DISK_HINT)
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return StoreDamaged(f"The session's database is damaged: {text}.", hint=DAMAGE_HINT)
-    if is_busy(error):
-        return StoreLocked("Another program has this session's database open.", hint="Close it there, then try again.")
-    return StoreError(f"The session's database refused: {text}.")

@@ -35,7 +35,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import SessionNotFound, StoreLocked
-from .opening import unwritable
+from .faults import unwritable
 from .profile import Profile
 
 LOCK_NAME = "session.lock"

@@ -25,7 +25,8 @@ from sqlite_utils import Database
 from ..errors import CommandRejected, StoreDamaged, StoreError, StoreUnwritable
 from ..protocol.content import Effect
 from ..protocol.ids import new_id, now_ms
-from .opening import DISK_HINT, as_store_error, connect
+from .faults import DISK_HINT, as_store_error
+from .opening import connect
 from .profile import Profile
 from .schema import rules_migrations
 

@@ -32,7 +32,8 @@ from ..protocol.events import MessageAdded
 from ..protocol.frames import Recorded
 from ..protocol.ids import new_id
 from . import branch, reading
-from .opening import DISK_HINT, as_store_error, connect, unwritable
+from .faults import DISK_HINT, as_store_error, unwritable
+from .opening import connect
 from .owning import Claim
 
 SNAPSHOTS = "snapshots"

@@ -40,7 +40,8 @@ from ..protocol.ids import now_ms
 from ..protocol.plain import to_plain
 from . import failpoints, loading, marks, owning, reading, snapshots
 from .blobs import BLOBS, Blobs
-from .opening import DAMAGE_HINT, DISK_HINT, ODD, as_store_error, connect, unwritable
+from .faults import DAMAGE_HINT, DISK_HINT, ODD, as_store_error, unwritable
+from .opening import connect
 from .owning import THIS_PROCESS, Claim, Server
 from .profile import Profile
 from .projection import project, put_meta

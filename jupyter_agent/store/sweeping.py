@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .blobs import BLOBS, Blobs
-from .opening import as_store_error, connect
+from .faults import as_store_error
+from .opening import connect
 from .snapshots import QUARANTINE, listed
 
 _DB_NAME = "session.db"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..errors import StoreUnwritable
 from ..protocol.ids import is_session_id
-from .opening import DISK_HINT
+from .faults import DISK_HINT
 from .profile import Profile
 from .store import SessionStore
 
