@@ -25,13 +25,17 @@ _PLAIN = b"\x01\x01"
 """What the database says of itself where it has no log."""
 
 Sums = tuple[int, int]
+Pages = list[tuple[int, bytes]]
 
 
 def opened(database: Path, log: Path) -> sqlite3.Connection:
     """Return the database as it is, in memory. Raises ``OSError``, ``sqlite3.Error``."""
     pages = bytearray(database.read_bytes())
-    for at, page in _played(log.read_bytes()):
-        pages[at : at + len(page)] = page
+    for length, changed in _played(log.read_bytes()):
+        pages[length:] = bytes(max(0, length - len(pages)))  # What they stand in: they come in any order.
+        for at, page in changed:
+            if at < length:
+                pages[at : at + len(page)] = page
     pages[18:20] = _PLAIN
     conn = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     try:
@@ -42,8 +46,8 @@ def opened(database: Path, log: Path) -> sqlite3.Connection:
     return conn
 
 
-def _played(log: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the pages of whole transactions, each with its place in the database."""
+def _played(log: bytes) -> Iterator[tuple[int, Pages]]:
+    """Yield each whole transaction: how long the database is after it, and its pages with their places."""
     if len(log) < _HEADER.size:
         return
     magic, _, size, _, *salts, first, second = _HEADER.unpack_from(log)
@@ -51,7 +55,7 @@ def _played(log: bytes) -> Iterator[tuple[int, bytes]]:
     sums = _summed(order, log[:_SUMMED], (0, 0))
     if magic & ~1 != _MAGIC or sums != (first, second):
         return
-    pages: list[tuple[int, bytes]] = []
+    pages: Pages = []
     for at in range(_HEADER.size, len(log) - _FRAME.size - size + 1, _FRAME.size + size):
         number, ends, *its_salts, first, second = _FRAME.unpack_from(log, at)
         page = log[at + _FRAME.size : at + _FRAME.size + size]
@@ -60,8 +64,8 @@ def _played(log: bytes) -> Iterator[tuple[int, bytes]]:
             return
         pages.append(((number - 1) * size, page))
         if ends:
-            yield from pages
-            pages.clear()
+            yield ends * size, pages
+            pages = []
 
 
 def _summed(order: str, data: bytes, sums: Sums) -> Sums:
