@@ -371,10 +371,10 @@ class SessionHost:
         self.leave(room)
 
     def leave(self, room: Room) -> None:
-        """Drop a room that nobody is in."""
+        """Drop a room that nobody is in; of a session that was deleted and came back, another one is there by now."""
         in_use = room.connections or room.waiting or room.lock.locked()
-        if room.actor is None and room.waking is None and not in_use:
-            self._rooms.pop(room.session_id, None)
+        if self._rooms.get(room.session_id) is room and room.actor is None and room.waking is None and not in_use:
+            del self._rooms[room.session_id]
 
     async def close(self) -> None:
         """Put every session to sleep; a running turn stays in the ledger."""

@@ -79,6 +79,31 @@ async def test_a_server_that_ends_while_a_session_falls_asleep_waits_until_it_sl
     assert not (tmp_path / "data" / "sessions" / session.id / "session.db-wal").exists()
 
 
+async def test_a_session_that_came_back_is_not_lost_with_the_room_that_it_had(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    gate, slow = Gate(), threading.Event()
+    model_server.script([Reply(Text("Long ", gate, "answer."))])
+    async with hosting(model_server, tmp_path) as host:
+        first, second = await host.create(), await host.create()
+        reading = asyncio.create_task((await host.get(first.id)).journal.read(lambda _: slow.wait(10)))
+        await host.get(second.id)
+        while host.awake(first.id) is not None:  # noqa: ASYNC110 -- eviction is by design invisible from outside
+            await asyncio.sleep(0)
+        # Whoever puts the first one to sleep waits, and looks at the second one's place as it was then.
+        await host.delete(second.id)
+        await host.undelete(second.id)
+        async with viewing(host, second.id) as view:
+            await view.say("go")
+            await view.event("part.delta")
+            slow.set()
+            await reading
+            await until(lambda: not (tmp_path / "data" / "sessions" / first.id / "session.db-wal").exists())
+            gate.open()
+            await view.event("turn.ended")
+            assert (await view.ask("session.set", title="Heard"))["status"] == "accepted"
+
+
 @pytest.mark.parametrize("road", ["panel", "rest"])
 @pytest.mark.parametrize("when", ["wakes", "is awake"])
 async def test_a_command_that_comes_while_the_session_is_put_away_is_held(
