@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from ..protocol.commands import ApprovalAnswer, MessageSend
 from ..protocol.content import Approval, Decision, Json, Message, Road, Scope
 from ..protocol.events import ApprovalResolved, MessageAdded, TurnStatusChanged
 from ..protocol.ids import now_ms
+from ..store.rules import fits
 from ..store.writes import Call, Decide, Job, Permission, PutBlocks, PutMeta
 from . import jobs
 from .jobs import handles
@@ -158,13 +158,11 @@ def _answer_alike(actor: SessionActor, call: Call, command: ApprovalAnswer, by: 
         waiting = state.call(other.tool_call_id)
         if waiting is None or waiting.name != call.name:
             continue
-        if scope == "session" or _fits(_notebook(actor, waiting), _notebook(actor, call), command.pattern):
+        path = _notebook(actor, waiting)
+        named = path == _notebook(actor, call)
+        below = path is not None and command.pattern is not None and fits(command.pattern, path, waiting.effect)
+        if scope == "session" or named or below:
             _resolve(actor, other, "allow", scope, None, by, road, None)
-
-
-def _fits(path: str | None, named: str | None, pattern: str | None) -> bool:
-    """Tell whether what was allowed for good about one notebook holds in another, too."""
-    return path == named or (path is not None and pattern is not None and fnmatch.fnmatchcase(path, pattern))
 
 
 def _resolve(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import json
 import posixpath
 from typing import cast
 
 from ..protocol.content import Effect, Json
+from ..store.rules import fits
 
 ASKED_EACH_TIME = frozenset({"exit_plan"})
 """Tools that nobody can allow beforehand."""
+
+_PATTERN_CHARS = 4096
 
 EXPIRE = "approval.expire"
 """The job that ends a question; its payload is the approval's id."""
@@ -38,16 +40,13 @@ def notebook_of(input: Json, session_path: str | None) -> str | None:
     return path if path and posixpath.normpath(path) == path and not path.startswith("..") else None
 
 
-_PATTERN_CHARS = 4096
-
-
 def pattern_fault(pattern: str | None, path: str | None, effect: Effect) -> str | None:
     """Return why a tool cannot be allowed for good in the notebooks that fit a pattern, None when it can."""
     if pattern is None:
         return None
     if effect == "execute":
         return "Code can be allowed to run for good in one notebook alone."
-    if path is None or len(pattern) > _PATTERN_CHARS or not fnmatch.fnmatchcase(path, pattern):
+    if path is None or len(pattern) > _PATTERN_CHARS or not fits(pattern, path, effect):
         return "The pattern does not fit the notebook that was asked about."
     return None
 

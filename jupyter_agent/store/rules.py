@@ -52,10 +52,16 @@ class Rule:
     created_at: int
 
     def fits(self, path: str, effect: Effect) -> bool:
-        """Tell whether it holds there; code runs only in a notebook that was named itself."""
-        if effect == "execute" and self.notebook != glob.escape(path):
-            return False
-        return fnmatch.fnmatchcase(path, self.notebook)
+        """Tell whether it holds there."""
+        return fits(self.notebook, path, effect)
+
+
+def fits(pattern: str, path: str, effect: Effect) -> bool:
+    """Tell whether a glob holds for a notebook; code runs only in one that was named itself."""
+    if pattern == glob.escape(path):
+        return True
+    # To Windows a backslash is a slash: ``..`` behind it leads out of the folder that the glob names.
+    return effect != "execute" and "\\" not in path and fnmatch.fnmatchcase(path, pattern)
 
 
 class RuleBook:

@@ -63,6 +63,15 @@ async def test_code_runs_unasked_only_in_a_notebook_that_was_named_itself(tmp_pa
     assert await book.match("ada", "run_cell", "b.ipynb", "execute") is None
 
 
+async def test_what_is_allowed_in_a_folder_is_not_allowed_where_windows_finds_the_way_out_of_it(tmp_path: Path) -> None:
+    book = RuleBook(tmp_path)
+    await book.add("ada", "edit_cell", "work/a.ipynb", pattern="work/*")
+    assert await book.match("ada", "edit_cell", "work/deep/b.ipynb", "write") is not None
+    assert await book.match("ada", "edit_cell", "work/deep\\..\\..\\b.ipynb", "write") is None
+    await book.add("ada", "edit_cell", "odd\\name.ipynb")
+    assert await book.match("ada", "edit_cell", "odd\\name.ipynb", "write") is not None
+
+
 @pytest.mark.parametrize("loss", ["damaged", "gone", "emptied"])
 async def test_a_lost_book_comes_back_from_its_copy(tmp_path: Path, loss: str) -> None:
     rule = await RuleBook(tmp_path).add("ada", "edit_cell", "a.ipynb")
