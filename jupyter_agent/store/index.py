@@ -20,6 +20,7 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Literal
 
 from ..errors import StoreDamaged, StoreError, StoreLocked
@@ -381,9 +382,11 @@ class SessionIndex:
 
 def _is_no_file(path: Path) -> bool:
     try:
-        return not path.is_file()
+        return not S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
     except OSError:
-        return False  # Nobody lets us see.
+        return False  # Nobody lets us see; ``is_file`` calls that none, from Python 3.14 on.
 
 
 def _within(limit_bytes: int, rows: list[str]) -> list[str]:

@@ -116,7 +116,7 @@ class RuleBook:
 
     def _there(self) -> bool:
         try:
-            return self._path.exists() or self._copy.exists()
+            return _is_there(self._path) or _is_there(self._copy)
         except OSError as error:
             raise StoreUnwritable(f"The rules cannot be read: {error.strerror}.", hint=DISK_HINT) from None
 
@@ -185,6 +185,15 @@ class RuleBook:
     def _drop_logs(self) -> None:
         for end in ("-wal", "-shm"):
             self._path.with_name(NAME + end).unlink(missing_ok=True)
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether there is such a file. Raises ``OSError``, unlike ``exists`` from Python 3.14 on."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _all(db: Database) -> list[Rule]:

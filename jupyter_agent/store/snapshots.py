@@ -66,7 +66,9 @@ def listed(folder: Path) -> list[Snapshot]:
     """Return a session's snapshots, newest first. Raises ``StoreUnwritable``."""
     found: list[Snapshot] = []
     try:
-        paths = list((folder / SNAPSHOTS).glob("*.*.db"))
+        paths = [path for path in (folder / SNAPSHOTS).iterdir() if path.match("*.*.db")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
     except OSError as error:
         raise unwritable("The session's snapshots cannot be read", error) from None
     for path in paths:

@@ -113,6 +113,8 @@ async def test_a_folder_that_is_locked_away_hides_no_other_and_keeps_no_chore(
             await pass_days(host, clock, 2, "snapshots", "tidy", "blobs", "trash")
             other = next(one.id for one in (await host.list_sessions())[0] if one.title == "Two")
             assert len(await host.snapshots(other)) == 1
+            with mode(tmp_path / "data" / "sessions" / other / "snapshots", 0), pytest.raises(StoreUnwritable):
+                await host.snapshots(other)
         assert (await host.session(session_id)).title == "One"
 
 
