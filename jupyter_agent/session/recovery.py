@@ -8,7 +8,8 @@ awaiting the user                          still waits; exempt from every budget
 no answer yet, or nothing but thinking     the step is asked again
 text, no complete call                     the text is kept, in the history too; the model goes on behind it
 a complete call, but no end of the answer  the step is superseded (none of its calls ran) and asked again
-answer complete, and it calls nothing      the turn ends ``completed``, whatever the settings and the budgets say
+answer complete, and it calls nothing      the turn ends ``completed``, whatever the settings and the budgets say;
+                                           behind a restore ``interrupted``, like any: what waited came next then
 answer complete, calls not begun           they run now: their intent was never written
 a call had begun, it only looks            it runs again, ``max_reruns`` times
 a call had begun, it may change something  it ended in an unknown way; model and user are told, it never reruns
@@ -101,7 +102,8 @@ def take_up(actor: SessionActor) -> None:
 def _recover(actor: SessionActor) -> None:
     state = actor.state
     assert state.turn is not None
-    if state.stop_reason is not None and not loop.goes_on(state.stop_reason, state.calls):
+    complete = state.stop_reason is not None and not loop.goes_on(state.stop_reason, state.calls)
+    if complete and not _is_held(actor):
         actor.journal.record(then=actor.run_when_stored)  # It only has to end, which asks nobody and costs nothing.
         return
     # Text that is in the history already was counted by whoever put it there.
@@ -166,10 +168,15 @@ def _exhausted(actor: SessionActor) -> ModelError | None:
 
 
 def _wanted(actor: SessionActor) -> bool:
-    settings = actor.services.settings
-    if actor.state.turn is not None and actor.state.turn.id == actor.state.held_turn:
+    if _is_held(actor):
         return False
+    settings = actor.services.settings
     return settings.recovery == "auto" and _ago_s(actor.state.seen_at) < settings.recovery_window_s
+
+
+def _is_held(actor: SessionActor) -> bool:
+    """Tell whether the session was put back to the middle of this turn: it ended then, and what waited came next."""
+    return actor.state.turn is not None and actor.state.turn.id == actor.state.held_turn
 
 
 def _stuck(actor: SessionActor) -> bool:
@@ -268,8 +275,7 @@ def _settle_begun(actor: SessionActor) -> None:
 
 def _settle_held(actor: SessionActor) -> None:
     """The session was put back to a question: what needed no more answers may have run behind it since."""
-    turn = actor.state.turn
-    if turn is None or turn.id != actor.state.held_turn:
+    if not _is_held(actor):
         return
     for call in list(actor.state.calls):
         if call.state in ("pending", "approved") and call.effect not in _RERUN:

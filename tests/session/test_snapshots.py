@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from jupyter_agent.protocol.ids import new_id, now_ms
 from jupyter_agent.protocol.plain import to_plain
 from jupyter_agent.session import safekeeping
 from jupyter_agent.session.host import SessionHost
+from jupyter_agent.store import snapshots
 from jupyter_agent.store.schema import SCHEMA_VERSION, session_migrations
 from tests.model_server import Gate, ModelServer, Reply, Text, ToolUse
 from tests.roads import write_notebook
@@ -173,6 +175,36 @@ async def test_what_ran_when_the_snapshot_was_taken_does_not_happen_again_by_its
             await view.subscribe()
             assert (view.view["turn"], view.view["last_outcome"]["outcome"]) == (None, "interrupted")
     assert (tmp_path / "a.ipynb").read_text(encoding="utf-8").count("once = 1") == 1
+    assert len(model_server.requests) == 2
+
+
+async def test_what_waited_behind_an_answer_that_a_snapshot_caught_complete_is_not_sent_again_by_itself(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    async with hosting(model_server, tmp_path, recovery_backoff_s=0.0) as host:
+        session = await host.create()
+        folder = folder_of(tmp_path, session.id)
+        async with viewing(host, session.id) as view:
+            gate = Gate()
+            model_server.script([Reply(Text("One", gate, ".")), "Two.", "Two again."])
+            await view.say("one")
+            await view.reads("One")
+            await view.say("two")
+
+            def snap_between() -> None:
+                # The answer is on disk, and the end of its turn is not.
+                if view.events[-1]["type"] == "step.ended":
+                    view.heard = lambda: None
+                    with closing(sqlite3.connect(folder / "session.db")) as conn:
+                        snapshots.take(folder, "daily", now_ms(), conn)
+
+            view.heard = snap_between
+            gate.open()
+            await until(lambda: len(view.of("turn.ended")) == 2)
+            await host.restore(session.id, (await host.snapshots(session.id))[0].at)
+            await view.event("resync", reason="epoch")
+            await view.subscribe()
+            assert (view.view["turn"], view.view["paused"], len(view.view["queue"])) == (None, True, 1)
     assert len(model_server.requests) == 2
 
 
