@@ -27,7 +27,7 @@ from ..store.making import half_made, making
 from ..store.profile import Profile
 from ..store.store import SessionStore
 from ..store.trash import Trash
-from . import forking, jobs, looking
+from . import forking, looking
 from .catching_up import page_before
 from .listing import Listing
 
@@ -268,7 +268,6 @@ class Library:
             await self.listing.read(session_id)
             with contextlib.suppress(*looking.ONLY_LOOK):  # It is back, though the disk may be full.
                 actor = await self._host.get(session_id)
-                self._host.alarms.set(session_id, jobs.next_due(actor.state.jobs))
                 await self.listing.added(actor.state.facts())
         return await self.session(session_id)
 

@@ -314,6 +314,19 @@ async def test_a_session_that_another_server_left_rings_here(
         await until(lambda: bell.rung == ["tea"])
 
 
+async def test_a_session_that_is_brought_back_rings_as_it_would_have(
+    model_server: ModelServer, tmp_path: Path, bell: Bell
+) -> None:
+    clock = HandClock()
+    async with timed(model_server, tmp_path, clock) as host:
+        session = await host.create()
+        await set_bell(host, session.id, "tea", clock.now_ms() + HOUR)
+        await host.delete(session.id)
+        await host.undelete(session.id)
+        clock.move(HOUR)
+        await until(lambda: bell.rung == ["tea"])
+
+
 async def test_a_servers_start_sees_whether_anything_is_due_some_day(
     model_server: ModelServer, tmp_path: Path, bell: Bell
 ) -> None:
