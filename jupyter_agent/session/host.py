@@ -205,16 +205,20 @@ class SessionHost:
 
     async def get(self, session_id: str) -> SessionActor:
         """Return the session's actor, waking it once however many ask. Raises ``SessionError``, ``StoreError``."""
-        self.library.folder_of(session_id)
-        if self._closing:
-            raise _shutting_down()
-        room = self.room(session_id)
-        if room.actor is not None:
-            return room.actor
-        if room.waking is None:
-            room.waking = self._spawn(self._wake(room))
-        # Shielded: one caller that gives up must not take the session from the others.
-        return await asyncio.shield(room.waking)
+        while True:
+            self.library.folder_of(session_id)
+            if self._closing:
+                raise _shutting_down()
+            room = self.room(session_id)
+            if room.actor is not None:
+                return room.actor
+            if room.waking is None:
+                room.waking = self._spawn(self._wake(room))
+            # Shielded: one caller that gives up must not take the session from the others.
+            actor = await asyncio.shield(room.waking)
+            # It may have been put away again, to be put back say, before its waking was known here.
+            if self.awake(session_id) is actor:
+                return actor
 
     async def wake_unfinished(self) -> None:
         """Wake every session that was left in the middle of something, a few at a time.

@@ -138,9 +138,7 @@ class Reception:
         try:
             while room.waiting:
                 actor = await self._host.get(room.session_id)
-                # It may have been put away again, to be put back say, before its waking was known here.
-                while room.waiting and self._host.awake(room.session_id) is actor:
-                    self._deliver(actor, *room.waiting.popleft())
+                self._deliver(actor, *room.waiting.popleft())
             return
         except AgentError as error:
             why = error
@@ -174,7 +172,5 @@ class Reception:
                 done.set_result(ack)
 
         actor = await self._host.get(session_id)
-        while self._host.awake(session_id) is not actor:
-            actor = await self._host.get(session_id)  # It was put away before its waking was known here.
         actor.submit(Envelope(cmd_id=cmd_id, command=command, user=user, road=road, reply=reply))
         return to_plain(await done)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jupyter_agent.errors import AgentError
+from jupyter_agent.errors import AgentError, SessionFailed
 from jupyter_agent.session import jobs
 from jupyter_agent.session.actor import SessionActor
 from jupyter_agent.session.host import SessionHost
@@ -312,6 +312,28 @@ async def test_a_session_that_another_server_left_rings_here(
         assert (await host.session(session.id)).title == ""
         clock.move(HOUR)
         await until(lambda: bell.rung == ["tea"])
+
+
+async def test_a_job_whose_session_is_put_away_under_its_waking_is_done_once_it_wakes_again(
+    model_server: ModelServer, tmp_path: Path, slow: Slow, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = HandClock()
+    async with timed(model_server, tmp_path, clock) as host:
+        session = await host.create()
+        await set_slow(host, session.id, clock.now_ms() + HOUR)
+        await host.put_to_sleep(session.id)
+        clock.move(HOUR)
+        while not host.room(session.id).lock.locked():  # noqa: ASYNC110 -- waking is by design invisible from outside
+            await asyncio.sleep(0)
+        # Whoever puts it away is next.
+        async with host.alone(session.id, SessionFailed("It is put back.", code="closing")):
+            pass
+        await until(lambda: slow.begun == ["long"], within=10)
+        assert host.awake(session.id) is not None
+        slow.end.set()
+        await until(lambda: rows(tmp_path, session.id) == [], within=10)
+        assert slow.begun == ["long"]
+    assert "could not be stored" not in caplog.text
 
 
 async def test_a_session_that_is_brought_back_rings_as_it_would_have(
