@@ -360,7 +360,7 @@ class SessionIndex:
         stat = None
         with contextlib.suppress(OSError):
             stat = (folder / DB_NAME).stat()
-        if row is None and (stat is None or stat.st_size == 0) and not listed(folder):
+        if row is None and (stat is None or stat.st_size == 0) and not _has_snapshots(folder):
             return False  # A crash while it was made.
         at = 0 if stat is None else stat.st_mtime_ns // 1_000_000
         unknown = to_plain(Session(id=session_id, title="Damaged session", created_at=at, updated_at=at))
@@ -378,6 +378,13 @@ class SessionIndex:
             except OSError:
                 stamps.append("-")
         return " ".join(stamps)
+
+
+def _has_snapshots(folder: Path) -> bool:
+    try:
+        return bool(listed(folder))
+    except StoreError:
+        return True  # Nobody lets us see them; who was never whole has no folder for them.
 
 
 def _is_no_file(path: Path) -> bool:

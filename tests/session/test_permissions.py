@@ -118,6 +118,19 @@ async def test_a_folder_that_is_locked_away_hides_no_other_and_keeps_no_chore(
         assert (await host.session(session_id)).title == "One"
 
 
+async def test_one_session_of_which_nothing_can_be_read_hides_no_other(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    _, folder = await two_sessions(model_server, tmp_path)
+    (folder / "session.db").write_bytes(b"")
+    (folder / "snapshots").mkdir()
+    for path in (tmp_path / "data").glob("index.db*"):
+        path.unlink()
+    with mode(folder / "snapshots", 0):
+        async with hosting(model_server, tmp_path) as host:
+            assert {one.title for one in (await host.list_sessions())[0]} == {"Two", "Damaged session"}
+
+
 async def test_a_data_directory_that_is_locked_away_is_told(model_server: ModelServer, tmp_path: Path) -> None:
     session_id, _ = await two_sessions(model_server, tmp_path)
     async with hosting(model_server, tmp_path) as host:
