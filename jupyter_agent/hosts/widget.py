@@ -62,6 +62,9 @@ class AgentPanel(anywidget.AnyWidget):
     """
 
     _esm = _loader()
+    # What ``close`` looks at: it is called for a panel, too, that a wrong argument kept from being made.
+    _relay: KernelRelay | None = None
+    _panel_id = ""
 
     session_id = traitlets.Unicode(None, allow_none=True).tag(sync=True)
     height = traitlets.Unicode("480px").tag(sync=True)
@@ -82,13 +85,15 @@ class AgentPanel(anywidget.AnyWidget):
     ) -> None:
         if transport not in ("comm", "socket"):
             raise ValueError("The transport is 'comm' or 'socket'.")
-        self._relay: KernelRelay | None = kernel_relay()
+        self._relay = kernel_relay()
         self._wish = session_id
         self._wants_new = new and session_id is None
         self._answered = threading.Event()
         super().__init__(session_id=session_id, height=_css_length(height), transport=transport, **kwargs)
         self._free_the_comm()
         self.on_msg(self._on_page)
+        if self.comm is not None:
+            self.comm.on_close(self._on_comm_close)
         if self._relay is None:
             self.set_trait("status", "offline")
             return
@@ -150,6 +155,11 @@ class AgentPanel(anywidget.AnyWidget):
                 self._send_bundle()
             case _:
                 pass
+
+    def _on_comm_close(self, _msg: Any) -> None:
+        """A page closed the comm: the server's view goes, and other pages that show the panel are told."""
+        self.comm.publish_msg("comm_close")
+        self.close()
 
     def _handle_msg(self, msg: Any) -> None:
         try:
