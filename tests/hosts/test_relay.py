@@ -139,7 +139,7 @@ async def test_a_cell_run_again_finds_the_session_and_lets_the_old_panel_go(page
 async def test_a_comm_that_the_page_closes_is_closed_here_too_and_its_view_goes(page: Page) -> None:
     panel = await page.open_panel()
     await panel.subscribe()
-    closing = {"comm_id": panel.comm_id, "data": {}}
+    closing: Json = {"comm_id": panel.comm_id, "data": {}}
     page.send("shell", "comm_close", closing, subshell=page.subshell)
     await page.channel.wait_for(
         lambda m: m["msg_type"] == "jupyter_agent_frame" and m["content"] == {"panel": panel.comm_id, "detach": {}}
@@ -151,7 +151,7 @@ async def test_a_comm_that_the_page_closes_is_closed_here_too_and_its_view_goes(
 
 @pytest.mark.parametrize("wrong", ["transport='pigeon'", "height=None"])
 async def test_a_panel_that_cannot_be_made_is_one_error(page: Page, wrong: str) -> None:
-    cell = f"from jupyter_agent import AgentPanel\ntry:\n    AgentPanel({wrong})\nexcept Exception as error:\n    print(1)"
+    cell = f"from jupyter_agent import AgentPanel\ntry:\n    AgentPanel({wrong})\nexcept Exception:\n    print(1)"
     running = page.run(cell)
     await page.idle(running)
     assert page.printed(running) == "1\n"

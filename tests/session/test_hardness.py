@@ -1,4 +1,4 @@
-"""What a power cut may take, and what not: which commits reach the disk before they are answered."""
+"""What a power cut may take, and what not: which commits reach the disk before they are answered. What the file is."""
 
 from __future__ import annotations
 
@@ -68,3 +68,29 @@ async def test_a_sessions_file_says_what_it_is(model_server: ModelServer, tmp_pa
         }.items():
             assert db.execute(f"PRAGMA {pragma}").fetchone() == (value,), pragma
     db.close()
+
+
+async def test_the_tables_and_indexes_that_other_programs_read_are_there(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    model_server.script([Reply(ToolUse("create_task", {"title": "Later"})), "Noted."])
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            await view.say("note it")
+            await view.event("turn.ended", outcome="completed")
+    with sqlite3.connect(tmp_path / "data" / "sessions" / session.id / "session.db") as db:
+        messages = db.execute("SELECT role, content FROM messages WHERE created_at > 0 ORDER BY created_at").fetchall()
+        tasks = db.execute("SELECT title, description, status, completed_at FROM tasks").fetchall()
+        indexes = {name: columns(db, name) for name in ("idx_messages_created", "idx_tasks_status")}
+        (pending,) = db.execute("SELECT dflt_value FROM pragma_table_info('tasks') WHERE name='status'").fetchone()
+    db.close()
+    assert messages == [("user", "note it"), ("assistant", "Noted.")]
+    assert tasks == [("Later", "", "pending", None)]
+    assert indexes == {"idx_messages_created": ["created_at"], "idx_tasks_status": ["status", "created_at"]}
+    assert pending == "'pending'"
+
+
+def columns(db: sqlite3.Connection, index: str) -> list[str]:
+    """Name an index's columns, in order."""
+    return [name for (name,) in db.execute("SELECT name FROM pragma_index_info(?) ORDER BY seqno", (index,))]
