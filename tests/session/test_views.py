@@ -202,3 +202,27 @@ async def test_commands_to_a_session_that_is_awake_pass_no_barrier(model_server:
                 view.same_story_as(await view.subscribe())
             made = [text for text in statements if text.startswith(("CREATE", "ALTER", "PRAGMA user_version"))]
             assert made == []
+
+
+async def test_a_page_ends_where_its_bytes_do_and_the_next_goes_on_from_there(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    model_server.script([Reply(Text(f"{n} " * 3_000)) for n in range(6)])
+    async with hosting(model_server, tmp_path, page_bytes=16 * 1024) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            for n in range(6):
+                await view.say(f"{n}")
+                await view.event(lambda e, n=n: e["type"] == "turn.ended" and len(view.ended) == n + 1)
+            shown = [message["id"] for message in view.view["messages"]]
+            first = (await view.subscribe(page=25))["d"]
+            pages = [first["messages"]]
+            before = first["page"]["before"]
+            while before is not None:
+                older = (await view.ask("history", before=before, limit=25))["result"]
+                pages.append(older["messages"])
+                before = older["before"]
+    assert [message["id"] for page in reversed(pages) for message in page] == shown
+    assert [len(page) for page in pages] == [4, 8], (
+        "the first is small, so that it is there at once; the next is larger"
+    )
