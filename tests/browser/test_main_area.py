@@ -63,7 +63,7 @@ async def test_a_tab_is_there_after_a_reload(page: LabPage, lab: Lab, script: Sc
     assert box["height"] < 60, "an empty message box is one line high"
 
 
-async def test_commands_act_on_the_tab_in_front(page: LabPage, lab: Lab) -> None:
+async def test_commands_act_on_the_tab_in_front(page: LabPage, lab: Lab, script: Script) -> None:
     await page.open(lab.write("tab-commands.ipynb", [code("x = 1", "first")]))
     await page.open_panel()
     first = await page.side.get_attribute("data-session") or ""
@@ -78,6 +78,12 @@ async def test_commands_act_on_the_tab_in_front(page: LabPage, lab: Lab) -> None
     await page.command("jupyter-agent:toggle-mode")
     await expect(main.get_by_role("radio", name="Plan")).to_be_checked()
     await expect(page.side.get_by_role("radio", name="Build")).to_be_checked()
+    gate = Gate()
+    await page.ask(f"Go on, {script([Reply(Text('Half ', gate, 'and half.'))])}", main)
+    await gate.until_reached()
+    await page.command("jupyter-agent:stop")
+    await expect(main).to_contain_text("Stopped.")
+    gate.open()
 
 
 async def test_a_session_is_opened_once_and_closed_like_any_tab(page: LabPage, lab: Lab) -> None:
