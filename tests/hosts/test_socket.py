@@ -163,7 +163,8 @@ async def test_a_page_that_talks_nonsense_keeps_its_door(server: RunningServer) 
 # -- those who may only watch ------------------------------------------------------
 
 _WATCHERS_ONLY = """
-from jupyter_server.auth import Authorizer
+import inspect
+from jupyter_server.auth import Authorizer, IdentityProvider, User
 
 class WatchersOnly(Authorizer):
     def is_authorized(self, handler, user, action, resource):
@@ -171,13 +172,21 @@ class WatchersOnly(Authorizer):
             return True
         return action == "read" or "write" in handler.request.headers.get("X-May", "")
 
+class Named(IdentityProvider):
+    async def get_user(self, handler):
+        user = super().get_user(handler)
+        user = await user if inspect.isawaitable(user) else user
+        name = handler.request.headers.get("X-Name")
+        return User(name) if user is not None and name else user
+
 c.ServerApp.authorizer_class = WatchersOnly
+c.ServerApp.identity_provider_class = Named
 """
 
 
 @pytest.fixture(scope="module")
 def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server whose users may watch sessions, but only change them when a header says so."""
+    """A server whose users may watch sessions, but only change them when a header says so; another names them."""
     directory = tmp_path_factory.mktemp("strict")
     config = directory / "strict_config.py"
     config.write_text(_WATCHERS_ONLY)
@@ -206,6 +215,18 @@ async def test_who_may_only_read_watches_and_changes_nothing(strict_server: Runn
     with pytest.raises(Refused) as refusal:
         await strict_server.connect(f"{API}/notebooks")
     assert refusal.value.code == 403
+
+
+async def test_who_a_view_is_says_the_server_and_not_the_view(strict_server: RunningServer) -> None:
+    _, body = await strict_server.ask("POST", f"{API}/sessions", {}, headers={"X-May": "write"})
+    path, users = f"{API}/sessions/{body['session']['id']}/connect", list[str]()
+    for headers in ({"X-Name": "ada"}, {"X-Name": "bob"}, {}, {}):
+        view = await strict_server.connect(path, headers=headers)
+        view.command("hello", protocol=[1], user="mallory")
+        users.append((await view.event("welcome"))["d"]["user"])
+        await view.close()
+    # Who has the token alone is the same one each time, though Jupyter makes up a name for each request.
+    assert users == ["ada", "bob", "anonymous", "anonymous"]
 
 
 async def test_approving_what_runs_needs_the_right_to_execute(strict_server: RunningServer) -> None:
