@@ -6,7 +6,7 @@
     steady    each token at 50 a second                          start    with the extension and without
     flood     2,000 tokens at 500 a second, both surfaces        growth   a session of 10, 1,000, 10,000 messages
     crowd     10,000 sessions and their list, a session of 2,000 calls, waking by the actor
-    sleep     waking, idle sessions under open sockets
+    sleep     waking, idle sessions with and without sockets, and what as many take that stay awake
     return    a hundred panels come back after their server died
     stop      pressing Stop beside a cell that never lets go
 
