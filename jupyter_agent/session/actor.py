@@ -244,6 +244,7 @@ class SessionActor:
             frames, seq = await what_was_missed(self.journal, self.id, self.state.ep, self.services.settings, command)
         except AgentError as error:
             connection.send(Error(code=error.code, message=error.message, hint=error.hint))
+            connection.fail_sync(token)
         else:
             connection.end_sync(token, frames, seq)
             if self._plain_journal:

@@ -4,7 +4,7 @@
 
     fresh ── subscribe ──► syncing (live events are held) ── snapshot or replay sent, held ones after it ──► live
                               ▲                                                                              │
-                              └────────────── subscribe ◄── dropped ◄── too much pending: resync ────────────┘
+                              └── subscribe ◄── dropped ◄── too much pending: resync; it cannot be read ─────┘
 
 What waits for a view is bounded everywhere: what it has not taken of what was
 sent, by its road; what is held while it syncs, here. Beyond that it is dropped
@@ -134,6 +134,11 @@ class Connection:
         if held:
             for frame, _ in frames_of(self.session_id, self.ep, held, self._host.settings.frame_bytes):
                 self._put(frame)
+
+    def fail_sync(self, token: int) -> None:
+        """What the view missed could not be read: it follows nothing, and the next heartbeat asks it to start over."""
+        if token == self._sync and self._state == "syncing":
+            self._drop("gap")
 
     def emit(self, events: list[Recorded], frame: Frame) -> None:
         """A commit came back: pass it on."""

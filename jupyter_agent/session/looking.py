@@ -77,8 +77,12 @@ async def answer(
 
 async def _show(connection: Connection, command: Subscribe, onlooker: Onlooker, settings: Settings) -> None:
     token = connection.begin_sync()
-    connection.ep = await onlooker.read(lambda store: reading.epoch(store.db.conn))
-    frames, seq = await what_was_missed(onlooker, connection.session_id, connection.ep, settings, command)
+    try:
+        connection.ep = await onlooker.read(lambda store: reading.epoch(store.db.conn))
+        frames, seq = await what_was_missed(onlooker, connection.session_id, connection.ep, settings, command)
+    except AgentError:
+        connection.fail_sync(token)
+        raise
     connection.end_sync(token, frames, seq)
 
 

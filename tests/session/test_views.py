@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from jupyter_agent.protocol.events import Hb
+from jupyter_agent.protocol.frames import transient
+from jupyter_agent.protocol.ids import now_ms
 from jupyter_agent.session.connection import Connection
 from jupyter_agent.session.host import SessionHost
 from tests.model_server import ModelServer, Reply, Text, ToolUse
@@ -171,6 +174,47 @@ async def test_each_road_hears_how_far_the_session_is_in_its_own_rhythm(
                 assert (await inline.event("hb", after=len(inline.events)))["d"]["seq"] == inline.seq
             assert len(panel.of("hb")) <= 1
         connection.close()
+
+
+def spoil(database: Path, statement: str) -> None:
+    with sqlite3.connect(database) as db:
+        db.execute(statement)
+    db.close()
+
+
+async def test_a_view_that_could_not_be_brought_up_to_date_is_asked_to_start_over(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    async with hosting(model_server, tmp_path, heartbeat_s=0.05, idle_s=60.0) as host:
+        session = await host.create()
+        database = tmp_path / "data" / "sessions" / session.id / "session.db"
+        async with viewing(host, session.id) as view:
+            await view.ask("session.set", title="Something happened")
+            spoil(database, "ALTER TABLE messages RENAME TO elsewhere")
+            heard = len(view.events)
+            view.send("subscribe", page=25)
+            await view.event("error", code="store_error", after=heard)
+            spoil(database, "ALTER TABLE elsewhere RENAME TO messages")
+            await view.event("resync", reason="gap", after=heard, within=10.0)
+            view.same_story_as(await view.subscribe())
+
+
+async def test_who_only_looks_and_could_not_be_shown_it_is_asked_to_start_over(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    async with (
+        hosting(model_server, tmp_path, idle_s=60.0) as owner,
+        hosting(model_server, tmp_path) as host,
+    ):
+        session = await owner.create()
+        database = tmp_path / "data" / "sessions" / session.id / "session.db"
+        async with viewing(owner, session.id), lagging(host, session.id, [0, 0]) as (view, connection):
+            spoil(database, "ALTER TABLE messages RENAME TO elsewhere")
+            heard = len(view.events)
+            view.send("subscribe", page=25)
+            await view.event("error", after=heard)
+            connection.beat(transient(session.id, connection.ep, now_ms(), Hb(seq=view.seq or 0)))
+            await view.event("resync", reason="gap", after=heard, within=10.0)
 
 
 async def test_a_character_that_the_model_cut_in_two_arrives_whole(model_server: ModelServer, tmp_path: Path) -> None:
