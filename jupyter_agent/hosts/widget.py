@@ -158,7 +158,8 @@ class AgentPanel(anywidget.AnyWidget):
 
     def _on_comm_close(self, _msg: Any) -> None:
         """A page closed the comm: the server's view goes, and other pages that show the panel are told."""
-        self.comm.publish_msg("comm_close")
+        if self.comm is not None:
+            self.comm.publish_msg("comm_close")
         self.close()
 
     def _handle_msg(self, msg: Any) -> None:
