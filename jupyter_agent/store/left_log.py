@@ -21,6 +21,7 @@ _FRAME = struct.Struct(">6I")
 _SUMMED = 24
 """How much of the log's header its sum covers; of a frame's it is ``_FRAME_SUMMED``."""
 _FRAME_SUMMED = 8
+_LEAST_PAGE = 512
 _PLAIN = b"\x01\x01"
 """What the database says of itself where it has no log."""
 
@@ -53,7 +54,7 @@ def _played(log: bytes) -> Iterator[tuple[int, Pages]]:
     magic, _, size, _, *salts, first, second = _HEADER.unpack_from(log)
     order = ">" if magic & 1 else "<"
     sums = _summed(order, log[:_SUMMED], (0, 0))
-    if magic & ~1 != _MAGIC or sums != (first, second):
+    if magic & ~1 != _MAGIC or sums != (first, second) or size < _LEAST_PAGE or size & (size - 1):
         return
     pages: Pages = []
     for at in range(_HEADER.size, len(log) - _FRAME.size - size + 1, _FRAME.size + size):

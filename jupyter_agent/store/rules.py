@@ -165,7 +165,7 @@ class RuleBook:
 
     def _ask_once(self, question: Callable[[Database], T]) -> T:
         # An empty file is what a full disk, or a copy that was cut off, leaves of one.
-        if not (self._path.exists() and self._path.stat().st_size) and self._copy.exists():
+        if self._copy.exists() and not (self._path.exists() and self._path.stat().st_size):
             self._drop_logs()
             shutil.copy(self._copy, self._path)
         db = connect(self._path, profile=self._profile)

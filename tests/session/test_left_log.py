@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+import struct
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -70,3 +71,21 @@ def test_what_never_happened_is_not_read(written: sqlite3.Connection, tmp_path: 
     assert spilled > 1_000_000
     with closing(left_log.opened(tmp_path / "copy.db", tmp_path / "copy.db-wal")) as copy:
         assert copy.execute("SELECT count(*) FROM said").fetchone() == (10,)
+
+
+@pytest.mark.parametrize("page_size", [0, 4, 12, 1000])
+def test_a_log_with_pages_of_no_size_that_there_is_holds_nothing(
+    written: sqlite3.Connection, tmp_path: Path, page_size: int
+) -> None:
+    """Its sum is right all the same: somebody made it."""
+    magic = 0x377F0682
+    head = struct.pack(">6I", magic, 3007000, page_size, 0, 0, 0)
+    one = two = 0
+    words = struct.unpack("<6I", head)
+    for first, second in zip(words[::2], words[1::2], strict=True):
+        one = (one + first + two) & 0xFFFFFFFF
+        two = (two + second + one) & 0xFFFFFFFF
+    shutil.copy(tmp_path / "a.db", tmp_path / "copy.db")
+    (tmp_path / "copy.db-wal").write_bytes(head + struct.pack(">2I", one, two) + bytes(200))
+    with closing(left_log.opened(tmp_path / "copy.db", tmp_path / "copy.db-wal")) as copy:
+        assert copy.execute("SELECT count(*) FROM said").fetchone() == (0,)
