@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from ..errors import CommandRejected, ToolError
 from ..protocol.commands import SentText, TaskCreate, TaskRun, TaskUpdate
 from ..protocol.content import FilePart, Json, Mode, OutcomeKind, QueueItem, Task, TaskStatus, TextPart
+from ..protocol.cut import size
 from ..protocol.events import TaskUpdated
 from ..protocol.ids import new_id, now_ms
 from ..protocol.plain import to_plain
@@ -94,8 +95,24 @@ def _description(text: str) -> str:
 def _add(actor: SessionActor, task: Task) -> Task:
     if len(actor.state.tasks) >= MAX_TASKS:
         raise CommandRejected(f"A session keeps {MAX_TASKS} tasks at most.", code="too_many_tasks")
+    _check_room(actor, task)
     actor.journal.record(TaskUpdated(task=task), full=True)
     return task
+
+
+def _check_room(actor: SessionActor, new: Task) -> None:
+    """Keep the tasks small enough to be told in every snapshot. Raises ``CommandRejected``."""
+    known = actor.state.tasks
+    old = known.get(new.id)
+    if old is not None and size(to_plain(new)) <= size(to_plain(old)):
+        return  # They may be too large already; what makes them smaller is welcome.
+    room = actor.services.settings.frame_bytes // 4
+    if size(to_plain(list({**known, new.id: new}.values()))) > room:
+        raise CommandRejected(
+            "There is no room for that in this session's tasks.",
+            code="tasks_full",
+            hint="Shorten some descriptions, or put the text into a file and name that.",
+        )
 
 
 def _update(actor: SessionActor, command: TaskUpdate, user: str) -> Task:
@@ -134,7 +151,10 @@ def _change(
     if "status" in new:
         new["completed_at"] = now_ms() if status in _OVER else None  # type: ignore[assignment] -- a field of its own type
     changed = replace(task, **new, rev=task.rev + 1)  # type: ignore[arg-type] -- each by its own name
-    queue = _followed(actor, changed, said="title" in new or "description" in new, by=by)
+    said = "title" in new or "description" in new
+    queue = _followed(actor, changed, said=said, by=by)
+    if said:  # What becomes of a task is always told; that is short.
+        _check_room(actor, changed)
     actor.journal.record(TaskUpdated(task=changed), full=True)
     if queue is not None:
         actor.put_queue(queue)
@@ -271,7 +291,7 @@ class Book:
                     self._actor, Task(id=task_id, title=title, description=description, mode=mode, created_at=now_ms())
                 )
             except CommandRejected as error:
-                raise ToolError(error.message, code=error.code) from None
+                raise ToolError(error.message, code=error.code, hint=error.hint) from None
         await self._actor.journal.committed()
         return task
 

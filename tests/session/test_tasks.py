@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jupyter_agent.protocol.ids import new_id
 from jupyter_agent.store.schema import SCHEMA_VERSION
 from tests.model_server import Gate, ModelServer, Reply, Text, ToolUse
 from tests.session.test_host import hosting, until, viewing
@@ -140,6 +142,70 @@ async def test_a_queue_does_not_outgrow_its_room_by_what_its_tasks_say(
                 assert [part["state"] for part in view.tools] == ["output-error", "output-error"]
                 assert "full" in view.tools[-1]["error"]
             assert view.view["tasks"][2]["description"] == ""
+
+
+WORDS = "ü" * 20_000
+
+
+async def refused(view: Stranger, kind: str, **d: Any) -> Json:
+    """Give a command that has to be refused; return why."""
+    ack = await view.ask(kind, **d)
+    assert ack["status"] == "rejected", ack
+    return ack["error"]
+
+
+async def test_tasks_do_not_outgrow_a_frame_whoever_writes_them(model_server: ModelServer, tmp_path: Path) -> None:
+    tasks = list[Json]()
+    model_server.script(
+        [
+            Reply(ToolUse("create_task", {"title": "Mine", "description": WORDS})),
+            Reply(ToolUse("update_task", lambda _: {"task_id": tasks[0]["id"], "description": WORDS})),
+            Reply(Text("So be it.")),
+        ]
+    )
+    async with hosting(model_server, tmp_path) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            for description in ("", WORDS, WORDS):
+                tasks.append((await view.ask("task.create", title="Do it", description=description))["result"])
+            error = await refused(view, "task.create", title="One more", description=WORDS)
+            assert (error["code"], "Shorten" in error["hint"]) == ("tasks_full", True)
+            error = await refused(view, "task.update", id=tasks[0]["id"], rev=1, description=WORDS)
+            assert error["code"] == "tasks_full"
+            await view.say("do it")
+            await view.event("turn.ended", outcome="completed")
+            assert [part["state"] for part in view.tools] == ["output-error", "output-error"]
+            assert all("Shorten" in part["error"] for part in view.tools)
+            view.same_story_as(await view.subscribe())
+            assert [task["description"] for task in view.view["tasks"]] == ["", WORDS, WORDS]
+            # Whatever makes room is taken, and what became of a task is told however many there are.
+            done = await view.ask("task.update", id=tasks[1]["id"], rev=1, status="done")
+            await view.ask("task.update", id=tasks[1]["id"], rev=done["result"]["rev"], description="Short")
+            assert (await view.ask("task.create", title="One more", description=WORDS))["status"] == "accepted"
+
+
+async def test_tasks_are_told_whole_beside_a_full_queue_and_a_long_message(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    gate = Gate()
+    model_server.script([Reply(*[Text("x" * 1_500)] * 30, Text("End", gate))])
+    frame = 64 * 1024
+    async with hosting(model_server, tmp_path, frame_bytes=frame, page_bytes=frame // 4, part_bytes=4096) as host:
+        session = await host.create()
+        async with viewing(host, session.id) as view:
+            turn = (await view.say("go"))["turn"]
+            await gate.until_reached()
+            for length in (3_000, 300, 0):
+                while (await view.ask("task.create", title="T", description="y" * length))["status"] == "accepted":
+                    pass
+                waits = [{"type": "text", "text": "z" * (length + 1)}]
+                while (await view.ask("message.send", id=new_id("msg"), parts=waits))["status"] == "accepted":
+                    pass
+            told = await view.subscribe()
+            assert len(json.dumps(told, separators=(",", ":"))) <= frame
+            view.same_story_as(told)
+            await view.ask("turn.stop", turn=turn, clear_queue=True)
+            gate.open()
 
 
 async def test_tasks_of_a_session_that_can_only_be_looked_at_are_told(
