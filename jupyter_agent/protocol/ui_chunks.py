@@ -156,6 +156,8 @@ class UiChunks:
                 yield {"type": "abort", "reason": "stopped"}
             case "failed":
                 error = outcome["error"] or {"message": "The turn failed."}
+                # Clients read nothing behind an error.
+                yield {"type": "message-metadata", "messageMetadata": facts}
                 yield {"type": "error", "errorText": error["message"]}
                 yield {"type": "finish", "finishReason": "error", "messageMetadata": facts}
             case "interrupted":

@@ -153,6 +153,7 @@ async def test_a_failed_turn_is_an_error_there_too(jupyter: RunningServer, scrip
         async with following(jupyter, session_id) as client:
             read = await client.result()
         assert read["errors"] == [ended["d"]["error"]["message"]]
+        assert read["message"]["metadata"]["outcome"] == "failed"
 
 
 @pytest.mark.parametrize("half", [False, True])

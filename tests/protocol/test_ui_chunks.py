@@ -168,7 +168,10 @@ def test_a_failed_turn_says_why() -> None:
     error = {"code": "overloaded", "message": "Claude is busy.", "retryable": True}
     mapper = UiChunks()
     chunks = [chunk for frame in _turn(_ended("failed", error=error)) for chunk in mapper.take(frame)]
-    assert {"type": "error", "errorText": "Claude is busy."} in chunks
+    told = [chunk["type"] for chunk in chunks[-3:]]
+    assert told == ["message-metadata", "error", "finish"]
+    assert chunks[-3]["messageMetadata"]["outcome"] == "failed"
+    assert chunks[-2] == {"type": "error", "errorText": "Claude is busy."}
 
 
 def test_superseded_parts_are_taken_back_and_heard_of_no_more() -> None:
