@@ -269,6 +269,9 @@ class Library:
             with contextlib.suppress(*looking.ONLY_LOOK):  # It is back, though the disk may be full.
                 actor = await self._host.get(session_id)
                 await self.listing.added(actor.state.facts())
+                if actor.state.session.archived_at is not None and self._host.settings.purge_after_days > 0:
+                    # Put away as of now: the next day's chore would delete it again.
+                    await self.update(session_id, {"archived_at": self._clock()})
         return await self.session(session_id)
 
     async def purge_trash(self, now: int | None = None) -> int:

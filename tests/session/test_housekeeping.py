@@ -117,6 +117,23 @@ async def test_an_archived_session_that_is_used_again_is_not_purged(model_server
         assert await listed(host, "archived") == []
 
 
+async def test_a_purged_session_that_is_brought_back_is_not_purged_again_the_next_day(
+    model_server: ModelServer, tmp_path: Path
+) -> None:
+    clock = HandClock()
+    async with hosting(model_server, tmp_path, clock=clock, archive_after_days=0.0, purge_after_days=30.0) as host:
+        await started(host, clock)
+        session = await host.create(title="Put away")
+        await host.update(session.id, {"archived_at": clock.now_ms()})
+        await pass_days(host, clock, 31, "purge")
+        assert await listed(host, "archived") == []
+        await host.undelete(session.id)
+        await pass_days(host, clock, 1, "purge")
+        assert await listed(host, "archived") == ["Put away"]
+        await pass_days(host, clock, 31, "purge")
+        assert await listed(host, "archived") == []
+
+
 async def test_a_clock_that_was_years_ahead_deletes_nothing_and_does_not_end_the_chores(
     model_server: ModelServer, tmp_path: Path
 ) -> None:
