@@ -104,7 +104,7 @@ def _add_sessions(commands: Verbs) -> None:
 
     back = _verb(verbs, "restore", "put a session back to a snapshot, the newest by default")
     back.add_argument("session", help="its id, or the beginning of it")
-    back.add_argument("--at", type=int, help="the snapshot's time, as --list names it")
+    back.add_argument("--at", type=int, help="the newest from then or before, as --list counts time (ms)")
     back.add_argument("--list", action="store_true", help="only name the snapshots")
 
     _verb(verbs, "reindex", _REINDEX)

@@ -207,12 +207,12 @@ def restore(arguments: argparse.Namespace) -> int:
     found = snapshots.listed(folder)
     if arguments.list:
         return _list_snapshots(folder, found, as_json=arguments.json)
-    wanted = found[:1] if arguments.at is None else [one for one in found if one.at == arguments.at]
+    wanted = [one for one in found if arguments.at is None or one.at <= arguments.at][:1]
     if not wanted:
         if not found:
             raise AgentError(_NO_SNAPSHOTS, code="no_snapshot")
         hint = f"`jupyter agent sessions restore {folder.name} --list` names them."
-        raise AgentError("This session has no such snapshot.", code="no_snapshot", hint=hint)
+        raise AgentError("This session has no snapshot from then or before.", code="no_snapshot", hint=hint)
     # Whoever has the session open keeps it: this raises StoreLocked.
     claimed = claim(folder, Server(), profile)
     try:
