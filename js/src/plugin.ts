@@ -15,7 +15,7 @@ import { addCommands, addEntries, CommandIds } from "./lab/commands";
 import { agentIcon } from "./lab/icon";
 import { SessionTabs } from "./lab/main-area";
 import { AgentSidePanel } from "./lab/side-panel";
-import { opensAtStart, opensNotebook, serverRoot } from "./lab/start";
+import { openedNotebook, opensAtStart, serverRoot } from "./lab/start";
 import "./lab/side-panel.css";
 
 const PANEL_ID = "jupyter-agent-panel";
@@ -28,13 +28,24 @@ function pathOf(app: JupyterFrontEnd, notebook: NotebookPanel | null): string | 
   return notebook === null ? null : app.serviceManager.contents.localPath(notebook.context.path);
 }
 
-/** Until the page shows what it was opened with; a notebook that never comes is not waited for longer than this. */
+/**
+ * Until the page shows what it was opened with: others that were open before may come first.
+ * A notebook that never comes is not waited for longer than this.
+ */
 async function settled(app: JupyterFrontEnd, tracker: INotebookTracker): Promise<void> {
   await app.restored;
-  if (!opensNotebook() || tracker.currentWidget !== null) return;
+  const path = openedNotebook();
+  if (path === null || pathOf(app, tracker.currentWidget) === path) return;
   await new Promise<void>((done) => {
-    setTimeout(done, NOTEBOOK_MS);
-    tracker.currentChanged.connect(() => done());
+    const look = () => {
+      if (pathOf(app, tracker.currentWidget) === path) finish();
+    };
+    const finish = () => {
+      tracker.currentChanged.disconnect(look);
+      done();
+    };
+    setTimeout(finish, NOTEBOOK_MS);
+    tracker.currentChanged.connect(look);
   });
 }
 

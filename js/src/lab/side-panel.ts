@@ -26,7 +26,7 @@ export class AgentSidePanel extends Widget {
     private readonly choice: SessionChoice,
     /** Absent where there is no main area to open a session in. */
     private readonly onOpenMain?: (session_id: string) => void,
-    /** Until then, no notebook in front only means: not yet. */
+    /** Until then, what is in front, or nothing, may only be on its way to something else. */
     private readonly settled: Promise<void> = Promise.resolve(),
   ) {
     super();
@@ -99,7 +99,7 @@ export class AgentSidePanel extends Widget {
     if (this.mounted !== null && this.shownFor === path) return;
     const turn = ++this.turn;
     try {
-      if (path === null) await this.settled;
+      await this.settled;
       if (turn !== this.turn) return;
       const session = await this.choice.find(path);
       if (turn !== this.turn) return;

@@ -17,9 +17,10 @@ export function serverRoot(): string {
   return typeof root === "string" ? root : "";
 }
 
-/** Whether the page was opened on a notebook, which may take its time to come. */
-export function opensNotebook(): boolean {
-  return PageConfig.getOption("treePath").endsWith(".ipynb");
+/** The notebook that the page was opened on, if it was: it may take its time to come. */
+export function openedNotebook(): string | null {
+  const path = PageConfig.getOption("treePath");
+  return path.endsWith(".ipynb") ? path : null;
 }
 
 function told(): Told {
