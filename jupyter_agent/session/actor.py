@@ -32,7 +32,6 @@ from ..protocol.commands import History, Subscribe, TurnStop
 from ..protocol.content import Json, OutcomeKind, QueueItem, Road, Session, TurnError
 from ..protocol.cut import frames_of
 from ..protocol.events import (
-    Ack,
     Error,
     QueueUpdated,
     SessionUpdated,
@@ -45,7 +44,7 @@ from ..store.faults import DAMAGE_HINT, ODD
 from ..store.store import SessionStore
 from ..store.writes import PutMeta, PutSession, Write
 from . import approvals, deciding, ending, jobs, naming, queueing, recovery, tasks
-from .catching_up import page_before, what_was_missed
+from .catching_up import PLAIN_JOURNAL, history_ack, page_before, what_was_missed
 from .clock import Clock
 from .connection import Connection
 from .inbox import CLOSING, Envelope, Inbox, rejected
@@ -57,11 +56,6 @@ from .state import State
 log = logging.getLogger(__name__)
 
 INTERNAL = "Something went wrong inside the agent; the server's log says what."
-PLAIN_JOURNAL = Error(
-    code="plain_journal",
-    message="The disk of the data directory takes no write-ahead log: sessions are stored safely, but slowly.",
-    hint="A local disk is quicker: c.AgentExtension.data_dir.",
-)
 
 
 class SessionActor:
@@ -251,18 +245,7 @@ class SessionActor:
                 connection.send(PLAIN_JOURNAL)
 
     async def _tell_history(self, envelope: Envelope, command: History) -> None:
-        try:
-            found = await self.page(command.before, min(max(command.limit, 1), 200))
-        except AgentError as error:
-            envelope.reply(rejected(envelope.cmd_id, error))
-            return
-        if found is None:
-            unknown = CommandRejected("There is no such message in this session.", code="unknown_cursor")
-            envelope.reply(rejected(envelope.cmd_id, unknown))
-            return
-        messages, before = found
-        result: dict[str, Json] = {"messages": messages, "has_more": before is not None, "before": before}
-        envelope.reply(Ack(cmd_id=envelope.cmd_id, status="accepted", result=result))
+        envelope.reply(await history_ack(self.journal, self.services.settings, envelope.cmd_id, command))
 
     async def page(self, before: str | None, limit: int) -> transcript.Page | None:
         """Return what comes before a message or a part; None when the cursor is neither."""

@@ -5,19 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from ..protocol.commands import Subscribe
+from ..errors import AgentError, CommandRejected
+from ..protocol.commands import History, Subscribe
+from ..protocol.content import Json
 from ..protocol.cut import fit_snapshot, frames_of, size
-from ..protocol.events import CaughtUp
+from ..protocol.events import Ack, CaughtUp, Error
 from ..protocol.frames import VERSION, Frame, transient
 from ..protocol.ids import now_ms
 from ..settings import Settings
 from ..store import reading, replay, transcript
 from ..store.store import SessionStore
+from .inbox import rejected
 
 T = TypeVar("T")
 MOST_MESSAGES = 200
 _ENVELOPE_BYTES = 64
 """The name of a snapshot's body, and some to spare."""
+
+PLAIN_JOURNAL = Error(
+    code="plain_journal",
+    message="The disk of the data directory takes no write-ahead log: sessions are stored safely, but slowly.",
+    hint="A local disk is quicker: c.AgentExtension.data_dir.",
+)
 
 
 class Reads(Protocol):
@@ -50,6 +59,20 @@ async def page_before(journal: Reads, settings: Settings, before: str | None, li
             store.db.conn, before=before, limit=limit, limit_bytes=limit_bytes, message_bytes=settings.message_room
         )
     )
+
+
+async def history_ack(journal: Reads, settings: Settings, cmd_id: str, command: History) -> Ack:
+    """Return the answer to whoever asks for what came before: a page of it, or why there is none."""
+    try:
+        found = await page_before(journal, settings, command.before, min(max(command.limit, 1), MOST_MESSAGES))
+    except AgentError as error:
+        return rejected(cmd_id, error)
+    if found is None:
+        unknown = CommandRejected("There is no such message in this session.", code="unknown_cursor")
+        return rejected(cmd_id, unknown)
+    messages, before = found
+    result: dict[str, Json] = {"messages": messages, "has_more": before is not None, "before": before}
+    return Ack(cmd_id=cmd_id, status="accepted", result=result)
 
 
 def _replayed(
