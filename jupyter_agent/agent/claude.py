@@ -6,7 +6,7 @@
       └─ until closed or failed:
            attempt ── StepOpened, blocks, deltas … StepClosed          done
               │ fault before the first byte ── RetryNotice, wait ──┐   at most max_attempts in a row
-              │ fault in mid-stream ────────── AttemptReset, wait ─┤   at most max_cuts a step
+              │ fault in mid-stream ────────── AttemptReset, wait ─┤   at most max_cuts a step, twice for a stall
               │ a parameter is not taken ───── leave it out ───────┤   once each, remembered for the model
               │ thinking bound elsewhere ───── drop those blocks ──┘   once, remembered for the session
               └ anything else ──────────────── StepFailed              done

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import ModelError
 
@@ -51,6 +51,8 @@ class Fault:
     """Seconds the endpoint asked us to wait."""
     detail: str = ""
     """The endpoint's own words; decides which parameter to leave out."""
+    silent: bool = False
+    """Not one byte came, for as long as we wait."""
     bad_thinking: bool = False
     """A thinking block of the history was refused."""
     bound_elsewhere: bool = False
@@ -163,7 +165,8 @@ def of_status(
 def of_connection(detail: str, *, base_url: str, timed_out: bool = False) -> Fault:
     """Nobody answered: refused, unreachable, no name, or no answer in time."""
     if timed_out:
-        return _fault("timeout", f"No answer from {base_url} in time.", "Check the network, then try again.", detail)
+        late = _fault("timeout", f"No answer from {base_url} in time.", "Check the network, then try again.", detail)
+        return replace(late, silent=True)
     return _fault("connection", f"Cannot reach {base_url}.", "Check the network and any proxy, then try again.", detail)
 
 
@@ -174,7 +177,8 @@ def cut(detail: str, request_id: str | None) -> Fault:
 
 def stalled(seconds: float, request_id: str | None) -> Fault:
     """Not one byte came for ``seconds``."""
-    return _fault("stalled", f"Claude's answer stopped coming for {seconds:g} seconds.", "Try again.", "", request_id)
+    words = f"Claude's answer stopped coming for {seconds:g} seconds."
+    return replace(_fault("stalled", words, "Try again.", "", request_id), silent=True)
 
 
 def truncated(request_id: str | None) -> Fault:

@@ -10,6 +10,8 @@ from . import faults
 from .faults import Fault
 
 FIRST_DELAY_S = 0.5
+MAX_SILENCES = 2
+"""How often a step is asked again after a silence: each has cost the user the whole read timeout."""
 
 
 class Patience:
@@ -19,18 +21,21 @@ class Patience:
         self._settings = settings
         self._in_a_row = 0
         self._cuts = 0
+        self._silences = 0
         self._waits = 0
 
     def delay(self, fault: Fault, *, opened: bool) -> float | None:
         """Return how long to wait before asking again; None: not again.
 
-        ``opened``: the answer had begun. A request that timed out counts as cut
-        too, for each has cost the user the whole read timeout.
+        ``opened``: the answer had begun. A request that timed out counts as cut too.
         """
         if not fault.again:
             return None
         if opened or fault.code == "timeout":
             self._cuts += 1
+        self._silences += fault.silent
+        if self._silences > MAX_SILENCES:
+            return None
         self._in_a_row = 1 if opened else self._in_a_row + 1
         if self._cuts > self._settings.max_cuts or self._in_a_row >= self._settings.max_attempts:
             return None

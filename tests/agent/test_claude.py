@@ -407,6 +407,20 @@ async def test_a_stall_is_noticed_by_the_watchdog(settings: Settings, model_serv
     assert said(events) == "HalfWhole."
 
 
+@pytest.mark.parametrize(
+    ("silence", "code"), [(Reply(Text("Half", Stall())), "stalled"), (NoHeaders(), "timeout")], ids=["stall", "nothing"]
+)
+async def test_a_silence_is_borne_three_times_however_many_cuts_are(
+    settings: Settings, model_server: ModelServer, silence: Any, code: str
+) -> None:
+    model_server.script([silence] * 3)
+    claude = ClaudeModel(replace(settings, read_timeout_s=1.0, max_cuts=5, max_attempts=6))
+    events = await answer(claude)
+    await claude.close()
+    assert failed(events).code == code
+    assert len(model_server.requests) == 3
+
+
 async def test_pings_keep_the_watchdog_quiet(settings: Settings, model_server: ModelServer) -> None:
     gates = [Gate() for _ in range(5)]
     pieces: list[Any] = [piece for gate in gates for piece in (gate, Ping())]

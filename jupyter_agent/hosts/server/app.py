@@ -96,7 +96,9 @@ class AgentExtension(ExtensionApp):
         config=True
     )
     max_attempts = Int(6, min=1, help="How often a request is tried when the endpoint is busy.").tag(config=True)
-    max_cuts = Int(3, min=0, help="How often a step that broke off mid-stream is asked again.").tag(config=True)
+    max_cuts = Int(3, min=0, help="How often a step that broke off is asked again; twice at most after a silence.").tag(
+        config=True
+    )
     max_retry_delay_s = Float(60.0, min=0, help="The longest pause between two tries.").tag(config=True)
 
     # -- turns -----------------------------------------------------------------------
