@@ -94,15 +94,19 @@ class RuleBook:
         notebook = glob.escape(path) if pattern is None else pattern
         rule = Rule(id=new_id("rul"), user=user, tool=tool, root=self._root, notebook=notebook, created_at=now_ms())
 
+        def known(db: Database) -> Rule | None:
+            return next((r for r in _all(db) if replace(r, id=rule.id, created_at=rule.created_at) == rule), None)
+
         def add(db: Database) -> Rule:
+            if (old := known(db)) is not None:
+                return old
             if db.conn.execute("SELECT count(*) FROM rules").fetchone()[0] >= MAX_RULES:
                 raise CommandRejected("There are too many rules.", code="too_many_rules", hint="Delete some.")
             db.conn.execute(
-                "INSERT INTO rules (id, user, tool, root, notebook, created_at) VALUES (?,?,?,?,?,?)"
-                " ON CONFLICT DO NOTHING",
+                "INSERT INTO rules (id, user, tool, root, notebook, created_at) VALUES (?,?,?,?,?,?)",
                 (rule.id, rule.user, rule.tool, rule.root, rule.notebook, rule.created_at),
             )
-            return next(r for r in _all(db) if replace(r, id=rule.id, created_at=rule.created_at) == rule)
+            return rule
 
         return await self._changed(add)
 

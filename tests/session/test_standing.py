@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_agent.errors import StoreError
+from jupyter_agent.errors import CommandRejected, StoreError
 from jupyter_agent.notebook.ports import base_hash
 from jupyter_agent.store.opening import connect
-from jupyter_agent.store.rules import RuleBook
+from jupyter_agent.store.rules import MAX_RULES, RuleBook
 from jupyter_agent.store.schema import rules_migrations
 from tests.clock import HandClock
 from tests.model_server import ModelServer, Reply, Text, ToolUse
@@ -210,3 +210,17 @@ async def test_what_could_be_allowed_for_a_while_cannot_be_after_it(model_server
             clock.move(120_000)
             await view.event("turn.ended", outcome="completed")
             assert view.tools[0]["state"] == "output-denied"
+
+
+async def test_a_rule_that_is_there_is_not_one_too_many(tmp_path: Path) -> None:
+    book = RuleBook(tmp_path)
+    first = await book.add("me", "run_cell", "a.ipynb")
+    with sqlite3.connect(tmp_path / "rules.db") as db:
+        more = [(f"rul_{n}", "me", "run_cell", "", f"{n}.ipynb", n) for n in range(MAX_RULES - 1)]
+        db.executemany("INSERT INTO rules (id, user, tool, root, notebook, created_at) VALUES (?,?,?,?,?,?)", more)
+    db.close()
+    assert await book.add("me", "run_cell", "a.ipynb") == first
+    with pytest.raises(CommandRejected) as refused:
+        await book.add("me", "run_cell", "b.ipynb")
+    assert refused.value.code == "too_many_rules"
+    assert len(await book.list()) == MAX_RULES
