@@ -14,7 +14,7 @@ from pathlib import Path
 from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import CommandRejected, SessionNotFound, StoreUnwritable
+from ..errors import CommandRejected, SessionFailed, SessionNotFound, StoreUnwritable
 from ..protocol import codec
 from ..protocol.content import Json, Message, Mode, Road, Session, Task
 from ..protocol.events import SessionDeleted
@@ -266,7 +266,7 @@ class Library:
                 raise SessionNotFound(UNKNOWN, hint="A deleted session can be brought back for a short time only.")
             # Before it wakes: on a network disk nobody reads beside its owner.
             await self.listing.read(session_id)
-            with contextlib.suppress(*looking.ONLY_LOOK):  # It is back, though the disk may be full.
+            with contextlib.suppress(*looking.ONLY_LOOK, SessionFailed):  # It is back, though the disk may be full.
                 actor = await self._host.get(session_id)
                 await self.listing.added(actor.state.facts())
                 if actor.state.session.archived_at is not None and self._host.settings.purge_after_days > 0:

@@ -113,9 +113,13 @@ async def test_a_session_that_cannot_be_made_leaves_nothing(model_server: ModelS
         assert await listed(host) == ["Before"]
 
 
-async def test_deleting_makes_room_and_can_be_undone(model_server: ModelServer, tmp_path: Path) -> None:
-    async with hosting(model_server, tmp_path) as host:
+@pytest.mark.parametrize("archived_at", [None, 1])
+async def test_deleting_makes_room_and_can_be_undone(
+    model_server: ModelServer, tmp_path: Path, archived_at: int | None
+) -> None:
+    async with hosting(model_server, tmp_path, purge_after_days=30.0) as host:
         session_id = await talked(host, model_server, tmp_path)
+        await host.update(session_id, {"archived_at": archived_at})
         async with viewing(host, session_id) as view:
             with full_disk():
                 await host.delete(session_id)
