@@ -54,7 +54,7 @@ def _take_any_text() -> None:
     if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] -- closed by who started us
         sys.stdout = io.StringIO()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportUnknownMemberType]
+        sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportUnknownMemberType] -- isinstance leaves its type open
 
 
 def _drop_the_rest() -> None:
